@@ -26,6 +26,7 @@ from leadfeeder_async._argument_checks import (
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
+from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, Row, parse_rules
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, all_columns, enrich_file
@@ -324,7 +325,7 @@ class Enrichments:
         fields = include_param(include, CompanyInclude)
         price = self._executor.price(RETRIEVE_COMPANIES)
         lookup = CompanyLookup(price, MatchPolicy(min_score, min_lead), fields, account_id)
-        keys = KeyFinder(rules, allow_free_mail=allow_free_mail)
+        keys = KeyFinder(rules, allow_free_mail=allow_free_mail, columns=_columns_of(rows))
         options = _options(rows, keys, limit=limit, ordered=ordered)
         settings = (min_score, min_lead, fields or (), allow_free_mail)
         job = self._job(lookup, options, Company, max_credits=max_credits, account_id=account_id, settings=settings)
@@ -373,7 +374,8 @@ class Enrichments:
         """
         _check_arguments("ips", ips, column, ordered, account_id)
         lookup = IpLookup(self._executor.price(ENRICH_IP), account_id)
-        options = _options(ips, KeyFinder(parse_rules("ip", column)), limit=limit, ordered=ordered)
+        keys = KeyFinder(parse_rules("ip", column), columns=_columns_of(ips))
+        options = _options(ips, keys, limit=limit, ordered=ordered)
         job = self._job(lookup, options, EnrichedIp, max_credits=max_credits, account_id=account_id, settings=())
         return Enrichment(job, lookup)
 
@@ -390,6 +392,11 @@ class Enrichments:
         account_id = account_id or self._executor.options.account_id
         max_credits = _check_limit("max_credits", max_credits)
         return EnrichmentJob(self._executor, lookup, options, max_credits, account_id, settings, record)
+
+
+def _columns_of(rows: object) -> Iterable[str]:
+    """Return the columns of an input that is known completely."""
+    return rows.key_columns if isinstance(rows, InputFile) else ()
 
 
 def _options(

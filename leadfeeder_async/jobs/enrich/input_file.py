@@ -13,6 +13,7 @@ import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.enrich.file_format import detect_format, separator_of
+from leadfeeder_async.jobs.enrich.header_check import find_data_above, find_number_in_key, find_repeated_column
 from leadfeeder_async.jobs.enrich.header_search import (
     MAX_HEADER_ROWS,
     count_known_names,
@@ -29,6 +30,7 @@ from leadfeeder_async.jobs.enrich.key_normalization import (
     By,
     FileRow,
     KeyRule,
+    find_names,
     normalize_column_name,
     parse_rules,
     unshared_key,
@@ -95,6 +97,8 @@ class InputFile(Iterable[FileRow]):
             argument="sheet",
         )
         self._header = Header()
+        self._json_columns = dict[str, str]()
+        """The columns of JSON objects that rules may use, by normalized name."""
         self._source: TableSource | None = None
         try:
             self._source = self._find_source(sheet)
@@ -102,7 +106,7 @@ class InputFile(Iterable[FileRow]):
                 self._header = self._find_header(self._source)
         except UnicodeError as error:
             self._raise_encoding(error)
-        self._rows = sum(1 for _ in self._read_rows())
+        self._rows = self._count_rows()
 
     def __len__(self) -> int:
         return self._rows
@@ -111,6 +115,11 @@ class InputFile(Iterable[FileRow]):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns. Empty if the file has no header."""
         return self._header.names
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that may contain keys, in any row."""
+        return self.columns or tuple(self._json_columns.values())
 
     @property
     def description(self) -> str:
@@ -132,6 +141,15 @@ class InputFile(Iterable[FileRow]):
                 yield row
         if count < self._rows:
             self._raise_changed("fewer")
+
+    def _count_rows(self) -> int:
+        count, names = 0, None
+        for row in self._read_rows():
+            count += 1
+            if self._source is None and isinstance(row.cells, Mapping) and row.cells.keys() != names:
+                names = row.cells.keys()
+                self._json_columns |= find_names(names, self._rules)
+        return count
 
     def _read_rows(self) -> Generator[FileRow]:
         try:
@@ -200,6 +218,9 @@ class InputFile(Iterable[FileRow]):
         names = rows[header or 0] if rows else []
         known = count_known_names(names)
         found = 0 if header is None else sum(rule.find_column(names) is not None for rule in self._rules)
+        below = rows[(header or 0) + 1 :]
+        if len(names) > 1 and 2 * sum(len(cells) > 1 for cells in below) < len(below):
+            found = known = 0  # a comma within a name of the header
         equal = sum(len(cells) == len(names) for cells in rows) / len(rows) if len(names) > 1 else 0
         return (found, known, equal, len(names))
 
@@ -229,15 +250,46 @@ class InputFile(Iterable[FileRow]):
                     "the header.",
                     hint="Delete the line that is not the header, name all columns, or pass column=.",
                 )
+            self._check_header(rows, place)
             return Header.of(rows[place], self._rules, place + 1, source)
         first = rows[0].cells
         has_known_name = count_known_names(first) > 0 or normalize_column_name(first[0]) in CUSTOMER_NAMES
         is_explicit = any(rule.column is not None or rule.location for rule in self._rules)
-        is_table = 2 * sum(len(row.cells) > 1 for row in rows) > len(rows)
+        has_cells = [len(row.cells) > 1 for row in rows]
+        is_table = 2 * sum(has_cells) > len(rows) or (len(rows) > 1 and all(has_cells[-2:]))
         if len(first) > 1 or is_table or has_known_name or is_explicit:
             widest = max(rows, key=lambda row: len(row.cells)).cells
             self._raise_no_column(list(unique_column_names(widest).values()))
         return Header()
+
+    def _check_header(self, rows: Sequence[TableRow], place: int) -> None:
+        """Raise ConfigurationError if the rows around a header show that it may be another one."""
+        cells, header = [row.cells for row in rows], rows[place].cells
+        repeated = find_repeated_column(header, self._rules)
+        if repeated is not None:
+            names = [name for name in unique_column_names(header).values() if name.startswith(repeated)]
+            raise ConfigurationError(
+                f"{self.path} has several columns with the name {repeated!r}.",
+                hint=f"Pass column= with one of {_list_of(names)}.",
+                argument="column",
+            )
+        number = find_number_in_key(header, cells[place + 1 :], self._rules)
+        if number is not None:
+            kind, column, value = number
+            wanted = _KEY_NAMES[kind]
+            raise ConfigurationError(
+                f"The column {column!r} of {self.path} has numbers such as {value!r} instead of a {wanted}.",
+                hint=f"Pass column= with the column of the {wanted}. If the header is further below, delete the lines "
+                "above it.",
+                argument="column",
+            )
+        data = find_data_above(cells, place, self._rules) if place else None
+        if data is not None:
+            raise ConfigurationError(
+                f"Line {rows[place].first_line:,} of {self.path} may be its header or a row, because line "
+                f"{rows[data].first_line:,} has a key too.",
+                hint="Delete the lines above the header, or add a header as the first line.",
+            )
 
     # descriptions and errors
 
@@ -254,14 +306,16 @@ class InputFile(Iterable[FileRow]):
         if self._encoding:
             yield f"encoding {self._encoding}"
         if self.columns:
-            yield f"header in line {self._header.line:,}"
+            skipped = self._header.skipped_rows - 1
+            above = f" (rows above it: {skipped:,})" if skipped else ""
+            yield f"header in line {self._header.line:,}{above}"
         elif self._source is not None:
             yield "no header, so that each line is a key"
 
     def _describe_keys(self) -> str:
-        if not self.columns:
+        if not self.key_columns:
             return f"Key: {', then '.join(map(str, self._rules))}"
-        found = [(rule, rule.find_column(self.columns)) for rule in self._rules]
+        found = [(rule, rule.find_column(self.key_columns)) for rule in self._rules]
         used = [f"{rule.kind} in column {column!r}" for rule, column in found if column is not None]
         missing = [rule.kind for rule, column in found if column is None]
         unused = f" (no column for {', '.join(missing)})" if missing else ""
@@ -315,6 +369,8 @@ class InputFile(Iterable[FileRow]):
                     break
         return number
 
+
+_KEY_NAMES: dict[By, str] = {"name": "company name", "vat": "VAT ID"}
 
 _FORMAT_NAMES: dict[str, str] = {"json lines": "JSON lines", "text": "one key per line"}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import islice
@@ -53,35 +53,49 @@ Row: TypeAlias = "str | IPv4Address | IPv6Address | Mapping[str, object] | FileR
 
 _EMAIL_COLUMNS = (
     "email", "e_mail", "email_address", "e_mail_address", "work_email", "business_email", "company_email", "mail",
-    "person_email", "person_email_work", "contact_email", "primary_email", "email_1", "e_mail_1", "e_mail_1_value",
-    "email_adresse", "e_mail_adresse", "mailadresse", "courriel", "correo_electronico",
+    "emailaddress", "person_email", "person_email_work", "contact_email", "primary_email", "email_1", "e_mail_1",
+    "e_mail_1_value", "email_adresse", "e_mail_adresse", "mailadresse", "courriel", "correo_electronico",
 )  # fmt: skip
 
 COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
     "domain": (
         "domain", "company_domain", "company_domain_name", "domain_name", "website", "company_website", "website_url",
-        "company_website_url", "organization_website", "organisation_website", "account_website", "url", "company_url",
-        "homepage", "web", "site", "web_address", "primary_domain", "webseite", "internetseite", "internetadresse",
-        "internet", "site_web", "sito_web", "sitio_web", *_EMAIL_COLUMNS,
+        "company_website_url", "organization_website", "organisation_website", "account_website", "primary_domain",
+        "company_url", "homepage", "web_address", "web_page", "webseite", "internetseite", "internetadresse",
+        "internet", "site_web", "site_internet", "sito_web", "sitio_web", "strona_internetowa", "web_sitesi",
+        "website_1_value", "ウェブサイト", "url", "web", "site", *_EMAIL_COLUMNS,
     ),
     "email": _EMAIL_COLUMNS,
     "name": (
-        "company_name", "company", "organization", "organisation", "account_name", "account", "company_account",
-        "organization_1_name", "organization_name", "organisation_name", "firma", "firmenname", "unternehmen",
-        "unternehmensname", "name_des_unternehmens", "societe", "société", "entreprise", "raison_sociale", "empresa",
-        "azienda", "bedrijf", "name",
+        "company_name", "company", "organization", "organisation", "account_name", "company_account",
+        "organization_1_name", "organization_name", "organisation_name", "person_organization", "associated_company",
+        "firma", "firmenname", "unternehmen", "unternehmensname", "name_des_unternehmens", "societe", "société",
+        "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf", "nazwa_firmy", "会社名", "account",
+        "name_1", "name",
     ),
-    "vat": ("vat_id", "vat", "vat_number", "vatid", "tax_id", "ust_id", "ustid", "ust_idnr", "ust_id_nr", "uid"),
-    "ip": ("ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "remote_addr", "ip_adresse"),
+    "vat": (
+        "vat_id", "vat_number", "vatid", "vat_no", "tax_id", "ust_id", "ustid", "ust_idnr", "ust_id_nr", "ust_nr",
+        "nip", "vat", "uid",
+    ),
+    "ip": (
+        "ip", "ip_address", "ipaddress", "ip_addr", "client_ip", "clientip", "c_ip", "source_ip", "visit_ip", "visitip",
+        "remote_addr", "ip_adresse",
+    ),
 }  # fmt: skip
 """Common names of the column that contains the key, the most likely first."""
 
 LOCATION_ALIASES: dict[str, tuple[str, ...]] = {
-    "city": ("city", "town", "company_city", "billing_city", "ort", "stadt", "ville", "ciudad"),
-    "postal_code": ("postal_code", "zip", "zip_code", "zipcode", "postcode", "billing_zip_postal_code", "plz"),
-    "country": ("country_code", "country", "country_region", "company_country", "billing_country", "land", "pays"),
-}
-"""Common names of the columns that distinguish companies with the same name."""
+    "city": ("company_city", "billing_city", "city", "town", "ort", "stadt", "ville", "ciudad"),
+    "postal_code": (
+        "company_postal_code", "billing_zip_postal_code", "postal_code", "zip", "zip_code", "zipcode", "postcode",
+        "plz",
+    ),
+    "country": ("company_country", "billing_country", "country_code", "country", "country_region", "land", "pays"),
+}  # fmt: skip
+"""Common names of the columns that distinguish companies with the same name. The company's own come first."""
+
+_PERSON_NAMES = frozenset({"first_name", "last_name", "vorname", "nachname"})
+"""Columns beside which a column ``name`` contains persons."""
 
 CUSTOMER_NAMES = frozenset({
     "customer", "customer_name", "client", "client_name", "kunde", "kundenname", "lieferant", "supplier", "prospect",
@@ -156,10 +170,18 @@ class KeyRule(msgspec.Struct, frozen=True):
 
     def choose_column(self, found: Mapping[str, str]) -> str | None:
         """Return the column of the key from the result of :func:`find_names`, or None if none fits."""
+        name = self.choose_name(found)
+        return None if name is None else found[name]
+
+    def choose_name(self, found: Container[str]) -> str | None:
+        """Return the normalized name of the column of the key, or None if none of the given names fits."""
         if self.column is not None:
-            return found.get(normalize_column_name(self.column))
-        aliases = (*filter(None, [self.preferred]), *COLUMN_ALIASES[self.kind])
-        return next((found[alias] for alias in aliases if alias in found), None)
+            names: tuple[str, ...] = (normalize_column_name(self.column),)
+        else:
+            names = (*filter(None, [self.preferred]), *COLUMN_ALIASES[self.kind])
+        name = next((name for name in names if name in found), None)
+        is_detected = self.column is None and name != self.preferred
+        return None if is_detected and name == "name" and any(name in found for name in _PERSON_NAMES) else name
 
 
 def parse_rules(by: str | Collection[str], column: str | None = None) -> tuple[KeyRule, ...]:
@@ -252,6 +274,8 @@ class _RuleColumns(msgspec.Struct, frozen=True):
 
     rule: KeyRule
     key: str | None
+    expected: str | None
+    """The column of the key in other rows."""
     location: tuple[tuple[str, tuple[str, ...]], ...]
     """The columns for each kind of location. The first that is not empty is used."""
 
@@ -262,17 +286,27 @@ class KeyFinder:
     Args:
         rules: The rules.
         allow_free_mail: Use domains of mail providers, social networks, link shorteners and website builders as keys.
+        columns: The columns that rows of the input have. They are collected from the rows otherwise.
 
     """
 
-    def __init__(self, rules: tuple[KeyRule, ...], *, allow_free_mail: bool = False) -> None:
+    def __init__(
+        self, rules: tuple[KeyRule, ...], *, allow_free_mail: bool = False, columns: Iterable[str] = ()
+    ) -> None:
         self.rules = rules
         self.allow_free_mail = allow_free_mail
+        self._given_columns = tuple(columns)
         self._names: tuple[str, ...] | None = None
         self._columns: tuple[_RuleColumns, ...] = ()
+        self._known = find_names(self._given_columns, rules)
+        """The columns that rules may use in the rows so far, by normalized name."""
 
     def __str__(self) -> str:
         return ", then ".join(map(str, self.rules))
+
+    def restart(self) -> KeyFinder:
+        """Return a finder that has seen no row yet."""
+        return KeyFinder(self.rules, allow_free_mail=self.allow_free_mail, columns=self._given_columns)
 
     def find(self, row: Row) -> Key:
         """Return the key of a row. If there is no valid key, its ``problem`` contains the reason."""
@@ -287,10 +321,15 @@ class KeyFinder:
         return _first_valid(self._key_in(row, columns) for columns in self._columns_of(row))
 
     def _columns_of(self, row: Mapping[str, object]) -> tuple[_RuleColumns, ...]:
-        """Return the columns of each rule. They are kept, because most rows have the same columns as the last one."""
+        """Return the columns of each rule. They are kept, because most rows have the same columns as the last one.
+
+        A rule uses the same column in all rows. Programs that leave out empty values would otherwise turn the person
+        in ``name`` into a company if a row has no ``company``. Only a row with a more likely column changes it.
+        """
         names = _strings_in(row)
         if names != self._names:
             found = find_names(names, self.rules)
+            self._known |= found
             location = tuple(
                 (kind, tuple(found[alias] for alias in aliases if alias in found))
                 for kind, aliases in LOCATION_ALIASES.items()
@@ -299,12 +338,18 @@ class KeyFinder:
             self._columns = tuple(
                 _RuleColumns(
                     rule,
-                    rule.choose_column(found),
+                    self._column_in(found, rule),
+                    rule.choose_column(self._known),
                     tuple(pair for pair in location if rule.location is None or pair[0] in rule.location),
                 )
                 for rule in self.rules
             )
         return self._columns
+
+    def _column_in(self, found: Mapping[str, str], rule: KeyRule) -> str | None:
+        """Return the column of a rule in a row, or None if other rows have a more likely one."""
+        alias = rule.choose_name(found)
+        return found[alias] if alias is not None and alias == rule.choose_name(self._known) else None
 
     def _key_in(self, row: Mapping[str, object], columns: _RuleColumns) -> Key:
         text = None if columns.key is None else _text_of(row[columns.key])
@@ -386,7 +431,7 @@ def _letters_of(name: str) -> str:
     return name.translate(_LETTERS_AND_DIGITS)
 
 
-_KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES))
+_KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES | _PERSON_NAMES))
 
 
 def _is_padded(name: str) -> bool:
@@ -402,10 +447,13 @@ def _type_of(row: object) -> str:
 
 def _missing_value(row: Mapping[str, object], columns: _RuleColumns) -> str:
     rule = columns.rule
-    if columns.key is None and rule.column is None:
+    if columns.key is None and rule.column is None and columns.expected is None:
         names = ", ".join(repr(name[:MAX_QUOTED_CHARACTERS]) for name in islice(_strings_in(row), MAX_QUOTED_NAMES))
         return f"it has no column with a common name for the kind {rule.kind}, only {names or 'none'}"
-    kind, name = _type_of(None if columns.key is None else row[columns.key]), rule.column or rule.kind
+    kind, name = (
+        _type_of(None if columns.key is None else row[columns.key]),
+        rule.column or columns.expected or rule.kind,
+    )
     return f"it has no value for {name}" if kind == "empty" else f"its {name} is {kind}, which cannot be a key"
 
 
@@ -425,7 +473,8 @@ def _location(row: Mapping[str, object], columns: Iterable[tuple[str, tuple[str,
     for kind, names in columns:
         values = ((_postal_code if kind == "postal_code" else _text_of)(row[name]) or "" for name in names)
         texts = (" ".join(value[: MAX_NAME_CHARACTERS + 1].split()) for value in values)
-        text = next((text for text in texts if text and not is_placeholder(text)), "")
+        known = (text for text in texts if text not in _EMPTY_VALUES and not is_placeholder(text))
+        text = next((text for text in known if kind != "country" or not _DIGIT.search(text)), "")
         if text and len(text) <= MAX_NAME_CHARACTERS:
             location[kind] = text
     country = location.get("country", "")
@@ -441,6 +490,12 @@ def _postal_code(value: object) -> str | None:
     whole = _WHOLE_NUMBER.fullmatch(text or "")
     return whole[1] if whole else None if is_number else text
 
+
+_DIGIT = re.compile(r"\d")
+"""A country has none. A column ``Country Code`` may contain the prefix of a telephone number."""
+
+_EMPTY_VALUES = frozenset({"", "0", "true", "false", "TRUE", "FALSE"})
+"""Values of workbook cells that refer to an empty cell, or that answer a question."""
 
 _WHOLE_NUMBER = re.compile(r"(\d{1,12})(?:\.0)?")
 
@@ -557,7 +612,7 @@ def _domain_of_host(host: str) -> str | None:
     labels = [_ascii(label) for label in unicodedata.normalize("NFC", host).split(".")]
     while len(labels) > 2 and labels[0] == "www":
         del labels[0]
-    is_valid = len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdecimal()
+    is_valid = len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and _TOP_LEVEL.fullmatch(labels[-1])
     domain = ".".join(labels)
     return domain if is_valid and len(domain) <= _MAX_DOMAIN_CHARACTERS else None
 
@@ -584,6 +639,8 @@ _BETWEEN_ADDRESSES = re.compile(r"[,;/\s]+")
 _IN_BRACKETS = re.compile(r"<([^<>]{0,320}@[^<>]{0,320})>")
 _PORT = re.compile(r":\d{0,5}\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_TOP_LEVEL = re.compile(r"(?!\d+\Z)..+")
+"""No top-level domain has one letter, as the last part of ``k.a.`` (for "no entry")."""
 
 
 def _ascii(label: str) -> str:
@@ -598,7 +655,7 @@ def normalize_company_name(text: str) -> str | None:
     if len(text) > MAX_NAME_CHARACTERS:
         return None
     name = " ".join(remove_invisible(text).split())
-    return name if any(map(str.isalnum, name)) else None
+    return name if any(map(str.isalnum, name)) and name not in _EMPTY_VALUES else None
 
 
 def normalize_vat_id(text: str) -> str | None:

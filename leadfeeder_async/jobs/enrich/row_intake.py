@@ -71,6 +71,7 @@ class RowIntake:
 
     def __init__(self, options: EnrichmentOptions, previous_run: PreviousRun) -> None:
         self._options = options
+        self._keys = options.keys.restart()
         self._previous_run = previous_run
         self.count = 0
         """The number of rows so far."""
@@ -88,7 +89,7 @@ class RowIntake:
 
         """
         self.count += 1
-        key = self._options.keys.find(row)
+        key = self._keys.find(row)
         is_done = self.count <= self._previous_run.rows
         line = next(self._previous_run.lines, None)
         if line is None and self._options.retry_failed:

@@ -161,7 +161,7 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("broken-line.csv", "Firma,Note,Ort\nMüller,first line\nsecond line\nElbe,x,Kiel\n", "name", ["Müller", "", "Elbe, Kiel"], "commas"),
     ("extra-cells.csv", "Firma,Ort\nMüller,Kiel\nElbe, Söhne,Köln\n", "name", ["Müller, Kiel", ""], "commas"),
     ("one-column.csv", "Website\nmüller-nord.test\nelbe.test\n", "domain", DOMAINS, "table with one column, encoding utf-8, header in line 1"),
-    ("groups.csv", "Company,,Contact\nId,Name,First name\n1,Müller,x\n2,Elbe,y\n", "name", ["Müller", "Elbe"], "header in line 2"),
+    ("groups.csv", "Company,,Contact\nId,Name,Phone\n1,Müller,x\n2,Elbe,y\n", "name", ["Müller", "Elbe"], "header in line 2"),
     ("groups-of-columns.csv", "Company,,,Contact\nId,Name,City,E-Mail\n1,Müller,Kiel,\n2,Elbe,,\n", "name", ["Müller, Kiel", "Elbe"], "header in line 2"),
     ("criteria.csv", "Firma;Meyer AG;\nStand;30.11.2026;\n;;\nId;Firma;Ort\n1;Müller;Kiel\n2;Elbe;\n", "name", ["Müller, Kiel", "Elbe"], "header in line 4"),
     ("criteria.xlsx", workbook(("A", [["Website", "www.own.test"], ["Id", "Website", "Ort"], ["1", "müller-nord.test", ""], ["2", "elbe.test", ""]])), "domain", DOMAINS, "header in line 2"),
@@ -197,6 +197,16 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("hidden.xlsx", workbook(("Lists", [["x"]]), ("Leads", [NAMES, *ROWS]), ("More", [["y"]]), hidden=["Lists"]), "domain", DOMAINS, "sheet 'Leads' (one of 2)"),
     ("numbers.xlsx", workbook(("A", MIXED_SHEET)), "vat", ["123456789", "DE987654321"], "'USt-ID'"),
     ("libreoffice.ods", ods(), "domain", DOMAINS, "sheet 'Leads'"),
+    ("comma-in-header.csv", "Firma, Rechtsform;Webseite\nMüller;müller-nord.test\nElbe;elbe.test\n", "domain", DOMAINS, "semicolons"),
+    ("record-link.csv", "URL,Firma,Homepage\ncrm.test/1,Müller,müller-nord.test\ncrm.test/2,Elbe,elbe.test\n", "domain", DOMAINS, "in column 'Homepage'"),
+    ("vat-amount.csv", "Firma,VAT,VAT number\nMüller,27000,DE123456788\nElbe,54000,FR40303265045\n", "vat", ["DE123456788", "FR40303265045"], "in column 'VAT number'"),
+    ("persons-city.csv", "Company,City,Company City\nMüller,Lisbon,Kiel\nElbe,Rome,\n", "name", ["Müller, Kiel", "Elbe, Rome"], "header in line 1"),
+    ("prefix.csv", "Company,Country Code,Country\nMüller,+49,Germany\nElbe,43,AT\n", "name", ["Müller, Germany", "Elbe, AT"], "header in line 1"),
+    ("short-row.csv", "Name;Ort;Firma\nEva;Kiel;Müller\nTom;Kiel\n", "name", ["Müller, Kiel", ""], "in column 'Firma'"),
+    ("omitted.ndjson", '{"name": "Eva"}\n{"name": "Tom", "company": "Elbe"}\n', "name", ["", "Elbe"], "JSON lines, encoding utf-8. Key: name in column 'company'"),
+    ("placeholders.csv", "Website\nmüller-nord.test\nk.A.\na@k.a\n", "domain", [NORD, "", ""], "header in line 1"),
+    ("zeros.csv", "Firma,Ort\nMüller,0\n0,Kiel\nFALSE,Kiel\n", "name", ["Müller", "", ""], "header in line 1"),
+    ("report-above.csv", "Report;2026\nOwner;eva@müller-nord.test\n\nId;Website;Ort\n1;elbe.test;Kiel\n", "domain", [ELBE], "header in line 4 (rows above it: 2)"),
 ]  # fmt: skip
 
 
@@ -207,7 +217,8 @@ def test_files_that_are_read(
     """Each row has the expected key, or no valid key. The description contains how the file was read."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    rows, finder = InputFile(path, by), KeyFinder(parse_rules(by))
+    rows = InputFile(path, by)
+    finder = KeyFinder(parse_rules(by), columns=rows.key_columns)
     found = [finder.find(row) for row in rows]
     assert ["" if key.problem else key.value for key in found] == keys
     assert len(rows) == len(keys)
@@ -267,6 +278,48 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: bytes | str,
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError, match=f"(?s){message}"):
         InputFile(path, "domain")
+
+
+UNCERTAIN: list[tuple[str, str, By, str]] = [
+    # name, content, key, the error
+    ("record-numbers.csv", "Account,Name\n10000,Müller\n10001,Elbe\n", "name", "The column 'Account' .* has numbers such as '10000' instead of a company name"),
+    ("group-of-numbers.csv", "Firma;;Kontakt;\nNr;Kunde;Ort;E-Mail\n1001;Müller;Kiel;a@a.test\n1002;Elbe;;b@b.test\n", "name", "has numbers such as '1001' instead of a company name"),
+    ("tax.csv", "Firma,VAT\nMüller,27.000\nElbe,19%\n", "vat", "has numbers such as '27.000' instead of a VAT ID"),
+    ("two-columns.csv", "Company,Website,,Company,Website\nMüller,a.test,,Elbe,b.test\n", "domain", "several columns with the name '(Company|Website)'"),
+    ("persons.csv", "Name;Vorname;Ort\nMeier;Eva;Kiel\nBauer;Tom;Kiel\n", "name", "has no column for 'name'"),
+    ("two-tables.csv", "Company;Website\nMüller;a.test\nElbe;b.test\nCompany;Website;Ort\nNord;c.test;Kiel\n", "domain", "Line 4 .* may be its header or a row, because line 2 has a key too"),
+    ("note-like-a-name.csv", "a.test\nb.test\nc.test,Website\nd.test\n", "domain", "Line 3 .* may be its header or a row, because line 1 has a key too"),
+    ("titles.csv", "Report\nClient\nMüller AG\nStand\nKunde;Umsatz\nElbe;5\nNord;6\n", "name", "has no column for"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "by", "message"), UNCERTAIN, ids=[file[0] for file in UNCERTAIN])
+def test_headers_that_are_uncertain(tmp_path: Path, name: str, content: str, by: By, message: str) -> None:
+    """A file is refused if its values or the rows above show that the header or the column may be another one."""
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        InputFile(path, by)
+
+
+@pytest.mark.parametrize(
+    ("by", "rows", "keys"),
+    [
+        ("name", [{"name": "Eva", "company": "Elbe"}, {"name": "Tom"}, {"company": "Nord"}], ["Elbe", "", "Nord"]),
+        ("domain", [{"url": "a.test"}, {"domain": "b.test"}, {"url": "c.test"}], ["a.test", "b.test", ""]),
+        (["domain", "name"], [{"domain": "a.test", "company": "A"}, {"company": "B"}], ["a.test", "B"]),
+        ("name", [{"name": "Elbe"}, {"name": "Meier", "first_name": "Eva"}, {"name": "Bauer"}], ["Elbe", "", ""]),
+        ("name=Name", [{"Name": "Elbe", "First name": "Eva"}], ["Elbe"]),
+    ],
+)
+def test_rows_without_the_column_of_others(by: str | list[str], rows: list[dict[str, str]], keys: list[str]) -> None:
+    """A row that lacks the column of the key in earlier rows is unusable. Another column has another meaning."""
+    finder = KeyFinder(parse_rules(by))
+    for current in (finder, finder.restart()):
+        found = [current.find(row) for row in rows]
+        assert ["" if key.problem else key.value for key in found] == keys
+    problems = [key.problem for key in found if key.problem and "column" not in key.problem]
+    assert all(problem.startswith("it has no value for ") for problem in problems)
 
 
 COPIES = ',"a long\\nnote"' * 5
