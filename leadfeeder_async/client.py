@@ -25,6 +25,7 @@ from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.log_output import log_to_stderr
 from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.filter_dicts import WebVisitFiltersDict
 from leadfeeder_async.models.includes import WebVisitInclude
 from leadfeeder_async.models.records import WebVisit
@@ -32,7 +33,7 @@ from leadfeeder_async.models.search_filters import WebVisitFilters
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.multi_account import MultiAccountPager
-from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.pager import Pager, account_of
 from leadfeeder_async.resources import check_operations
 from leadfeeder_async.resources.accounts import Accounts, Users
 from leadfeeder_async.resources.campaigns import Campaigns
@@ -457,6 +458,13 @@ class AsyncLeadfeeder:
         for account in accounts:
             pagers[account] = list_of(self.with_options(account_id=account))
             check_type("list_of(lf)", pagers[account], Pager, "a list of lf, such as lf.tags.list()")
+            other = account_of(pagers[account])
+            check_argument(
+                other == account,
+                f"The list that list_of returned for the account {account} reads the account {other or 'of the key'}.",
+                "Use the client that list_of takes, as in `lambda account: account.tags.list()`.",
+                argument="list_of",
+            )
         return MultiAccountPager(pagers)
 
     def watch_accounts(

@@ -49,6 +49,8 @@ class CredentialSource(msgspec.Struct, frozen=True, kw_only=True):
     """The credential, if it is known before the first call."""
     provider: ApiKeyProvider | AccessTokenProvider | None = None
     """Returns a new credential. None if it cannot be renewed."""
+    may_block: bool = False
+    """The function reads a file or the keyring, which can take long."""
 
     def __repr__(self) -> str:
         return f"<CredentialSource {self.kind}>"  # the repr of a callable shows its arguments, which can be secrets
@@ -118,14 +120,16 @@ def read_credential(
         api_key = access_token = None  # a traceback with locals would show them
     file = _key_file()
     if file is not None:
-        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=partial(_read_key_file, file))
+        provider = partial(_read_key_file, file)
+        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=provider, may_block=True)
     if "LEADFEEDER_API_KEY" not in os.environ:
         if os.environ.get("LEADFEEDER_ACCESS_TOKEN"):
             secret = read_secret("access_token", os.environ["LEADFEEDER_ACCESS_TOKEN"], "LEADFEEDER_ACCESS_TOKEN")
             return CredentialSource(kind="access_token", secret=secret)
         if read_switch("keyring", None):
             provider = partial(_read_keyring, base_url)
-            return CredentialSource(kind="api_key", secret=read_secret("api_key", provider()), provider=provider)
+            secret = read_secret("api_key", provider())
+            return CredentialSource(kind="api_key", secret=secret, provider=provider, may_block=True)
     return CredentialSource(kind="api_key", secret=read_api_key(None))
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 
 from leadfeeder_async._core.redaction import Redactor
+from leadfeeder_async._core.worker_thread import call_in_thread
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
     AuthenticationError,
@@ -212,7 +213,8 @@ class Credential:
 
     async def _fetch(self) -> tuple[Secret, datetime | None]:
         assert self._source.provider is not None
-        value = self._source.provider()
+        provider = self._source.provider
+        value = await call_in_thread(provider) if self._source.may_block else provider()
         if isawaitable(value):
             value = await value
         if self.kind == "api_key":

@@ -54,6 +54,11 @@ async def run_in_thread(function: Callable[[], T]) -> T:
         raise
 
 
+async def call_in_thread(function: Callable[[], T]) -> T:
+    """Return the result of ``function``, which runs in a thread. A canceled caller does not wait for it."""
+    return await asyncio.wrap_future(_executor().submit(function))
+
+
 def _executor() -> ThreadPoolExecutor:
     """Return the executor of the running event loop. Its threads end with the loop."""
     loop = asyncio.get_running_loop()

@@ -30,6 +30,9 @@ S = TypeVar("S", bound=JobState)
 
 _FILE_OPTIONS = frozenset({"--overwrite", "--resume", "--retry-failed"})
 
+FINISH_WITH_GAPS = "To finish without the missing rows"
+"""The beginning of a hint. Scripts search stderr for it, because the same command then accepts the gaps."""
+
 
 async def export_list(
     pager: Pager[T],
@@ -123,7 +126,7 @@ class ResumeHint:
         reserved = state.reserved_credits if isinstance(state, EnrichmentState) else 0
         replace = "--retry-failed" if "--retry-failed" in sys.argv else "--overwrite"
         options = (replace, "--resume") if out.exists() else ("--resume",)
-        purpose = "To finish without the missing rows" if has_known_gaps else "To resume"
+        purpose = FINISH_WITH_GAPS if has_known_gaps else "To resume"
         saved = f"Not finished: {pluralize(unfinished.rows, 'row')} saved in {partial_path(out)}."
         charged = f" Up to {pluralize(reserved, 'credit')} may have been charged." if reserved else ""
         print_err(f"{saved}{charged} {purpose}:\n  {rebuild_command(*options)}")

@@ -86,6 +86,7 @@ class HealthCheck:
     def __init__(self, lf: AsyncLeadfeeder, account_id: str | None) -> None:
         self._lf = lf
         self._wanted_account = read_account_id(account_id)
+        self._has_valid_key = False
         self._failed_prerequisite: str | None = None
         """The failed check that makes the following ones pointless."""
 
@@ -113,6 +114,9 @@ class HealthCheck:
             self._failed_prerequisite = "connection"
             return CheckResult.of_error("connection", error)
         except AuthenticationError as error:
+            if self._has_valid_key and error.code == "access_denied":
+                hint = "Check that the key has the permission for this, and access to the account."
+                return msgspec.structs.replace(CheckResult.of_error(name, error), hint=hint)
             self._failed_prerequisite = "key"
             return CheckResult.of_error("key", error)
         except LeadfeederError as error:
@@ -122,6 +126,7 @@ class HealthCheck:
         """Check whether the server accepts the key. A key without the permission to read its user is a warning."""
         try:
             user = (await self._lf.users.me()).data.attributes
+            self._has_valid_key = True
         except PermissionDeniedError as error:
             return CheckResult("key", "warn", f"valid, but cannot read its user: {_message(error)}", error.hint)
         role = f" ({format_value(user.team_role)})" if user.team_role else ""

@@ -47,6 +47,9 @@ s.clock = now
 -- Without a state, this is the first use or the data was lost. Tokens assigned before a loss may still be used.
 s.next = s.next or now + INITIAL_DELAY
 s.not_before = s.not_before or 0
+if not s.step_at then  -- only 429s reduce the rate
+  s.rate = full_rate
+end
 s.rate = math.min(s.rate or full_rate, full_rate)
 s.used = s.used or 0
 local month = month_of(clock[1])

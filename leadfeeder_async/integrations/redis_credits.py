@@ -224,10 +224,11 @@ class RedisCredits:
 
         """
         self._check_process()
+        recovery_ends = _now() + max(self._outage_timeout, 2 * RECOVERY_TIME)  # also while other calls have their turn
         async with self._turn:
             self._closed = False
             try:
-                accepted = await self._send_reservation(most, context)
+                accepted = await self._send_reservation(most, context, recovery_ends)
             except BaseException:
                 self._spawn_report()  # the server may have received the reservation
                 raise
@@ -281,9 +282,8 @@ class RedisCredits:
                 if not self._closed and self._outage.may_try(_now()):
                     await self._try_report("report")
 
-    async def _send_reservation(self, most: int, context: ErrorContext) -> bool:
+    async def _send_reservation(self, most: int, context: ErrorContext, recovery_ends: float) -> bool:
         """Send a reservation until the server responds and has its totals. Return True if it was accepted."""
-        recovery_ends = _now() + max(self._outage_timeout, 2 * RECOVERY_TIME)
         while True:
             if self._outage.may_try(_now()):
                 try:
@@ -345,13 +345,14 @@ class RedisCredits:
         total, self._reported = max(0, self._reserved + most), -1  # unknown until the server responds
         for _ in range(MAX_RESTORES + 1):
             response = await self._run(command, total)
-            self._outage.record_success()
             if response.epoch == self._epoch and not _is_older(response.totals, self._copy):
+                self._outage.record_success()
                 self.spent, self._copy = response.spent, response.totals
                 if response.accepted:
                     self._reported = total
                 return response
             await self._restore()
+        self._outage.record_success()
         return None
 
     async def _restore(self) -> None:

@@ -308,6 +308,15 @@ def _version() -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def hide_progress_bar(connection: Connection) -> None:
+    """Turn off the progress bar of DuckDB, which would mix with that of the command.
+
+    In a notebook without the package ipywidgets it is off, and DuckDB refuses to change it.
+    """
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() != (False,):
+        connection.execute("SET SESSION enable_progress_bar = false")
+
+
 def create_database(path: Path, schema: str) -> None:
     """Create a database with some tables in one step, if it does not exist. The caller holds the lock of the file.
 

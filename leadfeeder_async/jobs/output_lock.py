@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -9,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, Self
 
+from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.atomic_file import open_working_file, unknown_file_error
 
 MARK = b"leadfeeder-async lock\n"
@@ -132,7 +134,8 @@ class OutputLock:
             calls: The calls of the operating system.
 
         Raises:
-            CheckpointError: A file with the name of the lock file exists, and no job wrote it.
+            CheckpointError: A file with the name of the lock file exists, and no job wrote it, or the file system has
+                no locks.
             OSError: The lock file cannot be created.
         """
         lock = lock_path(path)
@@ -153,7 +156,7 @@ class OutputLock:
             try:
                 if not MARK.startswith(_read(descriptor)):
                     raise unknown_file_error(lock)
-                if not calls.try_lock(descriptor):
+                if not _try_lock(descriptor, path, calls, is_created=is_created):
                     return None
                 if not calls.removes_open_files or _has_name(descriptor, lock):
                     held, descriptor = descriptor, -1
@@ -179,6 +182,25 @@ class OutputLock:
     def _remove(self) -> None:
         with suppress(OSError):  # a lock file that is left is harmless
             self._path.unlink()
+
+
+def _try_lock(descriptor: int, path: Path, calls: LockCalls, *, is_created: bool) -> bool:
+    """Lock the file of an output, or return False if another process has locked it."""
+    try:
+        return calls.try_lock(descriptor)
+    except OSError as error:
+        if is_created:
+            lock_path(path).unlink(missing_ok=True)
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise CheckpointError(
+            f"{path} cannot be locked: {error.strerror}.",
+            hint="Its file system has no file locks, as some network drives. Choose a path on a local disk.",
+        ) from error
+
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""The errors of file systems that cannot lock files."""
 
 
 def _open(lock: Path) -> tuple[int, bool]:

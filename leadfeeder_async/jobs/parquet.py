@@ -16,6 +16,7 @@ from leadfeeder_async.errors import CheckpointError, DatabaseError
 from leadfeeder_async.jobs.atomic_file import temporary_beside
 from leadfeeder_async.jobs.duckdb_file import (
     connect_in_memory,
+    hide_progress_bar,
     json_lines_sql,
     quoted,
     quoted_name,
@@ -67,6 +68,7 @@ def write_parquet(rows: Path, path: Path, temporary: Path, columns: tuple[Column
 def _copy(select: str, path: Path, temporary: Path, row_group: int, *settings: str) -> None:
     options = f"FORMAT parquet, USE_TMP_FILE false, ROW_GROUP_SIZE {row_group}"
     with translate_errors(path), connect_in_memory() as database:
+        hide_progress_bar(database)
         for setting in (*_SETTINGS, *settings):
             database.execute(setting)
         database.execute(f"COPY ({select}) TO {quoted(temporary)} ({options})")
@@ -118,7 +120,6 @@ _SETTINGS = (
     "SET TimeZone = 'UTC'",
     "SET threads = 1",  # each thread has buffers of its own
     "SET temp_directory = ''",
-    "SET enable_progress_bar = false",
 )
 
 _SQL_TYPES: dict[type[object], str] = {

@@ -472,7 +472,7 @@ class Pager(Generic[T]):
         return self._with_options(**changes)._raw_views()  # noqa: SLF001 - a copy of its own
 
     def _description(self) -> str:
-        account_id = self._request.account_id or self._executor.options.account_id
+        account_id = account_of(self)
         row_filters = [row_filter.description for row_filter in self._row_filters]
         order = "newest first" if self._order == "newest" else ""
         parts = (self._request.endpoint.operation, self._source.describe(), *row_filters, order)
@@ -496,6 +496,12 @@ class Pager(Generic[T]):
             ids,
         )
         return sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def account_of(pager: Pager[T]) -> str | None:
+    """Return the account of a list, or None for the account of the key."""
+    request, executor = pager._request, pager._executor  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return request.account_id or executor.options.account_id
 
 
 def charges_per_page(pager: Pager[T]) -> bool:

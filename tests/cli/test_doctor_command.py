@@ -150,6 +150,16 @@ async def test_proxy_of_the_environment() -> None:
         assert (code, len(proxy.requests)) == (5, sent)
 
 
+async def test_permission_is_not_an_invalid_key(quarter: Sandbox) -> None:
+    """After the key was accepted, a missing permission fails its own check, and the others follow."""
+    quarter.fail_next(403, code="access_denied", operation="list_accounts")
+    _, stdout, _ = await leadfeeder(quarter, "doctor", "--json")
+    checks = {check["check"]: check for check in json_lines(stdout)}
+    assert (checks["key"]["status"], checks["account"]["status"]) == ("ok", "fail")
+    assert "permission" in checks["account"]["hint"]
+    assert checks["credits"]["status"] == "ok"
+
+
 async def test_unusable_proxy() -> None:
     """A proxy that cannot be used fails the address check, and nothing is sent."""
     code, stdout, _ = await leadfeeder(None, "doctor", "--json", LEADFEEDER_API_KEY="k", https_proxy="socks5://p:1")

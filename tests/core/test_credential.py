@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +33,7 @@ from leadfeeder_async._core import credential
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.clients import KEY
+from tests.support.requirements import needs_fifos
 from tests.support.servers import RawServer, handler_server, http, listening, port_of, raw_server
 
 
@@ -538,6 +540,33 @@ async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, mon
         with pytest.raises(CredentialError, match="cannot be read"):
             await lf.users.me()
     assert old not in str(file)
+
+
+@needs_fifos
+async def test_slow_key_file_holds_only_its_call(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that blocks, as on a network drive, ends its call at the deadline, and the event loop stays free."""
+    file = tmp_path / "key"
+    file.write_text(sandbox.api_key, encoding="utf-8")
+    monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(file))
+    async with key_client(sandbox) as lf:
+        await lf.users.me()
+        file.unlink()
+        os.mkfifo(file)
+        sandbox.rotate_key()
+        call = asyncio.create_task(lf.with_options(deadline=0.3).users.me())
+        turns = 0
+        while not call.done():
+            turns += 1
+            await asyncio.sleep(0.01)
+        with pytest.raises(DeadlineExceededError):
+            await call
+        assert turns > 10
+        descriptor = os.open(file, os.O_WRONLY)  # the thread waits for a writer
+        os.write(descriptor, sandbox.api_key.encode())
+        os.close(descriptor)
+        await lf.users.me()
 
 
 @pytest.mark.parametrize(

@@ -638,3 +638,36 @@ def test_errors_in_the_language_of_windows(
     with pytest.raises(DatabaseError) as caught, translate_errors(database):
         raise duckdb.IOException(message) if is_decoded else error
     assert (caught.value.reason, isinstance(caught.value, DatabaseLockedError)) == (reason, reason == "locked")
+
+
+NOTEBOOK = """
+import asyncio, sys, types
+from pathlib import Path
+
+kernel = types.ModuleType("IPython")
+kernel.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules |= {"IPython": kernel, "ipywidgets": None}
+
+from leadfeeder_async import AsyncLeadfeeder
+from leadfeeder_async.sandbox import Sandbox
+from leadfeeder_async.sync import sync_account
+
+
+async def main(folder):
+    async with Sandbox(companies=5, visits=30) as sandbox, AsyncLeadfeeder(
+        sandbox.api_key, base_url=sandbox.url, account_id="310042"
+    ) as lf:
+        await sync_account(lf, folder / "visits.duckdb", since=sandbox.start_date)
+        await lf.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date).to_file(
+            folder / "visits.parquet"
+        )
+
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_notebook_without_widgets(tmp_path: Path) -> None:
+    """A sync and a Parquet file work in a notebook in which DuckDB cannot change its progress bar."""
+    subprocess.run([sys.executable, "-c", NOTEBOOK, str(tmp_path)], check=True)
+    assert {"visits.duckdb", "visits.parquet"} <= {path.name for path in tmp_path.iterdir()}

@@ -119,6 +119,30 @@ def test_lock_file_of_another_job_is_not_removed(tmp_path: Path) -> None:
     assert names_in(tmp_path) == []
 
 
+class NoLocks:
+    """The calls on a file system without locks."""
+
+    removes_open_files = True
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def try_lock(self, descriptor: int) -> bool:
+        raise OSError(self._code, os.strerror(self._code))
+
+    def unlock(self, descriptor: int) -> None: ...
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks(tmp_path: Path, code: int) -> None:
+    """An output on a file system without locks is refused with the reason, and no file is left."""
+    with pytest.raises(CheckpointError, match=r"o\.ndjson cannot be locked: .*no file locks.*local disk"):
+        OutputLock.acquire(tmp_path / "o.ndjson", NoLocks(code))
+    with pytest.raises(OSError, match="Input/output error"):
+        OutputLock.acquire(tmp_path / "o.ndjson", NoLocks(errno.EIO))
+    assert names_in(tmp_path) == []
+
+
 def test_file_with_content_is_not_a_lock_file(tmp_path: Path) -> None:
     """A file that no job wrote is neither locked nor removed."""
     out = tmp_path / "o.ndjson"

@@ -147,6 +147,29 @@ async def test_synchronous_use_is_a_type_error() -> None:
         await pager
 
 
+async def test_list_of_another_account_is_rejected() -> None:
+    """A function that does not use the client of its argument is rejected before anything is sent."""
+    async with sandbox_of(2) as sandbox, client_for(sandbox) as lf:
+        first, second = sandbox.account_ids
+        copy = lf.with_options(account_id=first)
+        shared = copy.tags.list()
+        for list_of in (
+            lambda _: lf.tags.list(),
+            lambda _: copy.tags.list(),
+            lambda account: account.tags.list(account_id=first),
+            lambda _: shared,
+        ):
+            with pytest.raises(ConfigurationError, match=r"the account \d+ reads the account (\d+|of the key)\."):
+                lf.sweep([first, second], list_of)
+        assert [
+            account
+            async for account, _ in lf.sweep(
+                [first], lambda _: copy.web_visits.search(start_date=sandbox.start_date, end_date=sandbox.end_date)
+            )
+        ]
+        assert {request.operation for request in sandbox.ledger.requests} == {"search_web_visits"}
+
+
 async def test_invalid_key_stops_all_accounts() -> None:
     """A key that becomes invalid ends the iteration, and nothing more is sent."""
     async with sandbox_of(3) as sandbox, client_for(sandbox) as lf:

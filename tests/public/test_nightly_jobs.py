@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 
 from leadfeeder_async.cli.app import build_app
 from leadfeeder_async.cli.exit_codes import ExitCode
+from leadfeeder_async.cli.export_job import FINISH_WITH_GAPS
 from leadfeeder_async.cli.global_options import take_global_options
 from leadfeeder_async.sandbox import Sandbox
 from tests.support.paths import DOCS
@@ -61,7 +63,7 @@ def commands() -> list[list[str]]:
     """Return the arguments of each ``leadfeeder`` command on the page."""
     cron = re.findall(r"bin/leadfeeder (.*)$", blocks("text")[0], re.MULTILINE)
     shell = [line.strip().removeprefix("leadfeeder ") for text in blocks("sh") for line in text.splitlines()]
-    script = re.findall(r"leadfeeder (.*) \|\|", retry_script())
+    script = re.findall(r"leadfeeder (.*) 2> errors\.txt \|\|", retry_script())
     (container,) = cron_job()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     (service,) = systemd_unit()["ExecStart"]
     texts = [*cron, *shell, *script, service.partition("leadfeeder ")[2], shlex.join(container["command"][1:])]
@@ -113,27 +115,28 @@ async def test_retry_script(
     """The script of the workflow repeats the export for exit code 5 only, and reports the last code."""
     for status in faults:
         sandbox.fail_next(status, operation="search_web_visits")
-    binary = tmp_path / "leadfeeder"
-    calls = tmp_path / "calls"
-    binary.write_text(
-        f"#!{sys.executable}\nopen({str(calls)!r}, 'a').write('x')\nfrom leadfeeder_async.cli import main\nmain()\n",
-        encoding="utf-8",
-    )
+    result = await run_retry_script(tmp_path, "from leadfeeder_async.cli import main\nmain()", sandbox.environment)
+    assert result == (code, attempts)
+    assert (tmp_path / "visits.ndjson").exists() is (code == 0)
+
+
+@needs_posix_shell
+async def test_retry_script_does_not_accept_gaps(tmp_path: Path) -> None:
+    """The script does not repeat an export whose rows are missing, because the next run would accept that."""
+    command = f"print({FINISH_WITH_GAPS!r}, file=sys.stderr)\nsys.exit(5)"
+    assert await run_retry_script(tmp_path, f"import sys\n{command}", {}) == (5, 1)
+
+
+async def run_retry_script(folder: Path, command: str, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Run the script with a Python program as ``leadfeeder``. Return the exit code, and how often it was called."""
+    binary, calls = folder / "leadfeeder", folder / "calls"
+    program = f"#!{sys.executable}\nopen({str(calls)!r}, 'a').write('x')\n{command}\n"
+    binary.write_text(program, encoding="utf-8")
     binary.chmod(0o755)
-    environment = {
-        **os.environ,
-        **sandbox.environment,
-        "LEADFEEDER_KEYRING": "0",
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-    }
-    script = f"sleep() {{ :; }}\n{retry_script()}"
     result = await asyncio.to_thread(
         subprocess.run,
-        ["bash", "-e", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
+        ["bash", "-e", "-c", f"sleep() {{ :; }}\n{retry_script()}"],
+        cwd=folder,
+        env={**os.environ, **environment, "LEADFEEDER_KEYRING": "0", "PATH": f"{folder}:{os.environ['PATH']}"},
     )
-    assert (result.returncode, len(calls.read_text(encoding="utf-8"))) == (code, attempts), result.stderr
-    assert (tmp_path / "visits.ndjson").exists() is (code == 0)
+    return result.returncode, len(calls.read_text(encoding="utf-8"))

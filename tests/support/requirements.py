@@ -22,6 +22,7 @@ PATTERN_FOLDER = "it's [a]b day=1" if is_windows else "it's [a]*b day=1"
 needs_case_sensitive_variables = pytest.mark.skipif(is_windows, reason="needs variables that differ in case only")
 needs_even_speed = pytest.mark.skipif(is_measured, reason="needs the speed of code whose coverage is not measured")
 needs_fcntl = pytest.mark.skipif(is_windows, reason="needs the locks of POSIX")
+needs_fifos = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 needs_memory_limits = pytest.mark.skipif(is_windows, reason="needs limits of the memory of a process")
 needs_names_with_any_character = pytest.mark.skipif(

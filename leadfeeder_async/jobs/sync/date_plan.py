@@ -207,6 +207,23 @@ def without_future(state: SyncState, today: date, last_visit_day: date | None) -
     return SyncState(state.first_day, max(state.first_day, min(last_visit_day or state.first_day, today)))
 
 
+def reread_hint(first_gap: date | None, last_day: date, lookback_days: int) -> str:
+    """Return the hint for rows that could not be read.
+
+    Args:
+        first_gap: The earliest day that may lack rows, if it is known.
+        last_day: The last synced day.
+        lookback_days: The days before it that the next sync checks.
+    """
+    missed = (last_day - first_gap).days if first_gap else 0
+    if missed <= lookback_days:
+        return "The next sync retries these rows if their dates are within its lookback."
+    return (
+        f"Rows of {first_gap} or later are missing, and later syncs do not read them again. When the server returns "
+        f"them, run a sync with lookback_days={missed} once."
+    )
+
+
 def _cut(window: DateWindow, day: date) -> tuple[DateWindow, ...]:
     """Return the days before a day and the others, or the date range if it does not contain both."""
     if not window.start < day <= window.end:

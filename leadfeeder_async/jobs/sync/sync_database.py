@@ -22,6 +22,7 @@ from leadfeeder_async.jobs.duckdb_file import (
     check_creatable,
     check_files,
     create_database,
+    hide_progress_bar,
     open_writable,
     require_duckdb,
     translate_errors,
@@ -166,7 +167,7 @@ class SyncDatabase:
             connection = database.connection
             types = self._prepare(connection)
             connection.execute("SET SESSION TimeZone = 'UTC'")
-            connection.execute("SET SESSION enable_progress_bar = false")  # it would mix with that of the command
+            hide_progress_bar(connection)
             if load is not None:
                 with database.released():
                     load(connection)

@@ -47,6 +47,7 @@ from leadfeeder_async.jobs.sync.date_plan import (
     extended,
     is_reread_due,
     plan_ranges,
+    reread_hint,
     with_visit_counts,
     without_future,
 )
@@ -157,7 +158,7 @@ async def sync_account(
             await run.read_lookup_tables(TABLE_WITH_DATE)
             state = await run.read_until_today(first_day, lookback_days)
             await run.read_lookup_tables(*(table for table in LOOKUP_TABLES if table != TABLE_WITH_DATE))
-            await run.finish(state)
+            await run.finish(state, lookback_days)
     progress = tracker.now()
     return SyncResult(
         account_id=account,
@@ -177,8 +178,6 @@ TABLE_WITH_DATE = "credits"
 
 REJECTED_KEY = 401
 """The status of a rejected key. A key that is accepted for visits may have no access to another table."""
-
-REREAD_HINT = "The next sync retries these rows if their dates are within its lookback."
 
 
 class SyncRun:
@@ -216,6 +215,8 @@ class SyncRun:
         self._expected: int | None = None
         """The number of visits of this run, as the server counted them."""
         self._problems = ProblemLog()
+        self._first_gap: date | None = None
+        """The first day of the earliest slice with rows that could not be read."""
         self._visit_counts = dict[str, int]()
         """The visits of recent days, as the server counted them before they were read. Days that turn out to have fewer
         are left out."""
@@ -391,13 +392,15 @@ class SyncRun:
             visits = visits.resume_from(spool.state.position)
         else:
             spool.begin_slice(window)
-        rows = 0
+        rows, problems = 0, self._problems.count
         async with aclosing(self._pages(visits)) as pages:
             async for page in pages:
                 await run_for_rows(partial(spool.add_visits, page), len(page.items))
                 rows += len(page.items)
                 progress = self._tracker.count(len(page.items), self._expected or page.total)
                 notify(progress, self._on_progress)
+        if self._problems.count > problems:
+            self._first_gap = min(window.start, self._first_gap or window.start)
         self._visit_counts = counts_after_reading(self._visit_counts, window, rows)
         self._is_incomplete |= spool.state.is_incomplete
         spool.end_slice(is_complete=not self._is_incomplete)
@@ -469,7 +472,7 @@ class SyncRun:
                 message = f"The table {table} was not updated. {error.message}"
                 self._problems.extend([error.with_context(error.context, message=message)], 1)
 
-    async def finish(self, state: SyncState) -> None:
+    async def finish(self, state: SyncState, lookback_days: int) -> None:
         """Write the small tables and the end of the run. Raise IncompleteListError if rows or days are missing."""
         late_or_changes = await self._database.transact(partial(self._find_late_companies_or_end, state))
         if isinstance(late_or_changes, DateWindow):
@@ -482,7 +485,7 @@ class SyncRun:
             error = IncompleteListError(
                 self._problem_summary(),
                 problems[0].context,
-                hint=REREAD_HINT,
+                hint=reread_hint(self._first_gap, state.last_day, lookback_days),
                 problems=problems,
                 run_completed=True,
             )

@@ -354,6 +354,29 @@ async def test_loss_before_each_command_keeps_the_copy(redis_server: RedisServer
             assert await spend(pool, 10) == 3
 
 
+async def test_loss_holds_concurrent_calls_no_longer(redis_server: RedisServer) -> None:
+    """Calls that wait for each other end together if each command finds the totals lost."""
+    async with Redis(port=redis_server.port) as client:
+        pool = RedisCredits(ForgetfulClient(client), "job", 10, KEY, outage_timeout=0.2)
+        started = time.monotonic()
+        ends = await asyncio.gather(*(pool.reserve(1, CONTEXT) for _ in range(10)), return_exceptions=True)
+        assert {type(end) for end in ends} == {RateLimiterUnavailableError}
+        assert time.monotonic() - started < 4 * 0.4
+        await asyncio.wait_for(pool.aclose(), 5)
+
+
+async def test_refused_restore_ends_after_the_outage_timeout(pools: AsyncExitStack, redis_server: RedisServer) -> None:
+    """A server that answers a command, but refuses to restore the totals, holds no call longer than an outage."""
+    assert await spend(await open_pool(pools, redis_server), 1) == 1
+    redis_server.execute("CONFIG", "SET", "maxmemory", "1")
+    try:
+        async with RedisCredits(redis_server.url, "job", 10, KEY, timeout=5.0, outage_timeout=0.2) as pool:
+            with pytest.raises(RateLimiterUnavailableError, match="OutOfMemory"):
+                await asyncio.wait_for(pool.reserve(1, CONTEXT), 5)
+    finally:
+        redis_server.execute("CONFIG", "SET", "maxmemory", "0")
+
+
 def user_url(server: RedisServer, *permissions: str) -> str:
     """Create a user with these permissions and return the URL for it."""
     server.execute("ACL", "SETUSER", "app", "reset", "on", ">pa55", *permissions)

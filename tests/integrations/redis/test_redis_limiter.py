@@ -6,6 +6,7 @@ Tests that wait for a server run in real time.
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from datetime import UTC, datetime, tzinfo
 
@@ -235,6 +236,18 @@ async def test_state_of_a_server_an_hour_ahead_holds_nobody(redis_server: RedisS
             ahead = round((datetime.now(UTC).timestamp() + 3600) * 1e6)
             redis_server.execute("HSET", key_of(KEY, "limit"), field, ahead)
             await asyncio.wait_for(limiter.acquire(), 5)
+
+
+async def test_lower_rate_of_an_ended_process_limits_nobody(redis_server: RedisServer) -> None:
+    """The rate of a process holds for its own tokens. Only a 429 reduces the rate of others."""
+    async with RedisLimiter(redis_server.url, KEY, rate=2, burst=1) as limiter:
+        await limiter.acquire()
+    async with RedisLimiter(redis_server.url, KEY, rate=1_000, burst=10) as limiter:
+        await limiter.acquire()
+        started = time.monotonic()
+        for _ in range(100):
+            await limiter.acquire()
+        assert time.monotonic() - started < 2  # 50 s at the lower rate
 
 
 async def test_namespace_replaces_the_key(redis_server: RedisServer) -> None:

@@ -26,7 +26,7 @@ from leadfeeder_async import ConfigurationError
 from leadfeeder_async.jobs.enrich import file_format, table_source, workbook_check
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.key_normalization import By, KeyFinder, parse_rules
-from tests.support.requirements import needs_memory_limits
+from tests.support.requirements import needs_fifos, needs_memory_limits
 
 NORD, ELBE = "xn--mller-nord-9db.test", "elbe.test"
 ROWS = [["Müller Nord GmbH", "https://www.Müller-Nord.test/", "Kiel"], ["Elbe, Söhne", "elbe.test", "Köln"]]
@@ -789,7 +789,7 @@ def test_limit_of_other_csv_readers_is_kept(tmp_path: Path) -> None:
     assert (counts, csv.field_size_limit(before)) == ([20] * 4, 131_072)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@needs_fifos
 def test_pipe_is_refused(tmp_path: Path) -> None:
     """An input file is read more than once, which a pipe cannot be."""
     pipe = tmp_path / "rows.csv"

@@ -360,6 +360,22 @@ async def test_denied_visits_are_an_error(path: Path) -> None:
                 await sync_account(lf, path)
 
 
+async def test_gap_before_the_lookback_names_the_lookback(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
+    """If later syncs will not read an unreadable row again, the hint has the lookback that reads it."""
+    visit = sandbox.world.visit_ids()[0]
+    sandbox.world.update_visit(visit, page_depth="many")
+    with pytest.raises(IncompleteListError) as caught:
+        await sync_account(lf, path, since=sandbox.start_date)
+    found = re.search(r"later syncs do not read them again.* lookback_days=(\d+) once", caught.value.hint or "")
+    assert found is not None
+    await sync_account(lf, path)
+    sandbox.world.update_visit(visit, page_depth=2)
+    await sync_account(lf, path)
+    assert len(read_contents(path)) == 499
+    await sync_account(lf, path, lookback_days=int(found[1]))
+    assert len(read_contents(path)) == 500
+
+
 async def test_undecodable_row_is_skipped(lf: AsyncLeadfeeder, sandbox: Sandbox, path: Path) -> None:
     """A row that cannot be decoded is reported at the end, and all others are in the database."""
     sandbox.world.update_visit(sandbox.world.visit_ids()[3], page_depth="many")
