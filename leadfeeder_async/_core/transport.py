@@ -44,7 +44,9 @@ KEEP_ALIVE = 15.0
 """Seconds for which an idle connection is kept. Common load balancers close theirs after 60 s."""
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for TCP and TLS to a server."""
+"""Seconds for TCP and TLS to a server, after the lookup of its name."""
+
+_CONNECT_HINT = "Check the network, the proxy and LEADFEEDER_BASE_URL. A longer timeout does not change this limit."
 
 LOOP_STALL_THRESHOLD = 0.02
 """A timeout that fires later than this many seconds shows that the event loop was blocked."""
@@ -404,7 +406,10 @@ def map_transport_error(  # noqa: PLR0911 - one return per kind of failure
             return ConnectError("The secure connection could not be established.", replace(context, phase="tls"))
         case aiohttp.ConnectionTimeoutError():
             seconds = round(min(CONNECT_TIMEOUT, timeout), 3)
-            return AttemptTimeoutError(f"No connection within {seconds:g} s.", replace(context, phase="connect"))
+            hint = None if timeout < CONNECT_TIMEOUT else _CONNECT_HINT
+            return AttemptTimeoutError(
+                f"No connection within {seconds:g} s.", replace(context, phase="connect"), hint=hint
+            )
         case TimeoutError():
             cause = " (the timeout was shortened by the call's deadline)" if is_shortened else ""
             return AttemptTimeoutError(f"No complete response within {round(timeout, 3):g} s{cause}.", context)

@@ -319,7 +319,8 @@ class IdParser:
             return None  # a row that no company was found for
         if path == [self._scope, "id"] and (self._scope in record or "relationships" in record) and parent is None:
             return None  # a visit without a company
-        raise self._error(f"has no {self._column or 'id'!r}", "Name the key of the id with --column.")
+        hint = "Correct --column." if self._column else "Name the key of the id with --column."
+        raise self._error(f"has no {self._column or 'id'!r}", hint)
 
     def _only_id(self, record: dict[str, Json]) -> str | None:
         """Return the id of an object without a ``type``, or None if it has a key of an id whose value is null."""
@@ -487,7 +488,12 @@ def choose_ids(
         ids, source = None, "-"
     for each in ids or ():
         check_argument(not each.startswith("-"), f"Unknown option or id {each!r}.", "See --help for the options.")
-    check_argument(bool(ids) != (source is not None), "Give ids as arguments, or with --ids FILE, or `-` for stdin.")
+    check_argument(
+        not ids or source is None, "Ids are given both as arguments and with --ids.", "Leave out one of them."
+    )
+    check_argument(
+        ids or source is not None, "No ids are given.", "Give them as arguments, with --ids FILE, or `-` for stdin."
+    )
     check_argument(column is None or source is not None, "--column needs a file of ids.", "Add --ids.")
     if source is None:
         return list(ids or ())

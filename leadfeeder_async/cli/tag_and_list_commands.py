@@ -174,7 +174,7 @@ async def add_tag(
 ) -> ExitCode:
     """Assign a tag to companies.
 
-    If the server rejects an id, the command prints it, changes the others, and exits with 5.
+    If the server rejects an id, the command prints it or writes it to --out, changes the others, and exits with 5.
 
     Credits: none. One request per company.
     """
@@ -200,7 +200,7 @@ async def remove_tag(
 ) -> ExitCode:
     """Remove a tag from companies. The tag itself is kept.
 
-    If the server rejects an id, the command prints it, changes the others, and exits with 5.
+    If the server rejects an id, the command prints it or writes it to --out, changes the others, and exits with 5.
 
     Credits: none. One request per company.
     """
@@ -309,7 +309,7 @@ async def add_to_list(
 ) -> ExitCode:
     """Add companies or contacts to a list.
 
-    If the server rejects an id, the command prints it, changes the others, and exits with 5.
+    If the server rejects an id, the command prints it or writes it to --out, changes the others, and exits with 5.
 
     Credits: none. One request per record.
     """
@@ -336,7 +336,7 @@ async def remove_from_list(
 ) -> ExitCode:
     """Remove companies or contacts from a list. The list itself is kept.
 
-    If the server rejects an id, the command prints it, changes the others, and exits with 5.
+    If the server rejects an id, the command prints it or writes it to --out, changes the others, and exits with 5.
 
     Credits: none. One request per record.
     """
@@ -432,7 +432,7 @@ def _count(ids: Sized | AsyncIterable[str], noun: str) -> str:
 async def _run_bulk(
     lf: AsyncLeadfeeder, job: BulkChange, question: str, options: BulkOptions, *, yes: bool
 ) -> ExitCode:
-    """Ask for confirmation and run a job. Print each id that was not changed, and the totals, also after an error."""
+    """Ask for confirmation and run a job. Print the totals, also after an error, and without --out each failed id."""
     check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
     if options.ids is not None and options.ids != "-":
         check_input_is_kept(Path(options.ids), options.out)

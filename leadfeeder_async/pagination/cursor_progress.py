@@ -36,11 +36,11 @@ MAX_PAGES_AFTER_END = 2
 MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
+MAX_SHORT_LOOP_PAGES = 3
+"""The limit instead of ``MAX_LOOP_PAGES`` for pages that charge, and in a later pass after the pages of the first."""
+
 MAX_CURSOR_HASHES = 1_000
 """The most cursors of a list that may charge whose hashes its position contains."""
-
-MAX_PAGES_PAST_END = 3
-"""The same limit for pages that charge, and for pages of a later pass after the last one with rows of the first."""
 
 
 class CursorProgress:
@@ -250,14 +250,15 @@ class CursorProgress:
             return None
         if len(cursor) > MAX_URL_CHARS:
             message = f"The cursor of the next page has {len(cursor):,} characters, and {MAX_URL_CHARS:,} can be sent."
-            return IncompleteListError(message, context)
+            hint = "The rows so far are valid. Narrow the search, and report this to the authors of this package."
+            return IncompleteListError(message, context, hint=hint)
         cursor_hash = None if self.is_free else _hash(cursor)
         if cursor in self._cursors or cursor_hash in self._cursor_hashes:
             return CursorLoopError("The server returned the same cursor twice.", context)
         current = self.detector.current_pass
         is_past_end = self._has_looped and current.pages > self.detector.first_pass_pages
         stuck_pages = current.stuck_pages
-        if stuck_pages >= (MAX_PAGES_PAST_END if is_charged or is_past_end else MAX_LOOP_PAGES):
+        if stuck_pages >= (MAX_SHORT_LOOP_PAGES if is_charged or is_past_end else MAX_LOOP_PAGES):
             message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)

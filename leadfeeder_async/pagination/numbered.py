@@ -469,7 +469,7 @@ def _incomplete_window_error(
         rows, total = len(day.ids), day.rows
         is_known = total > rows
     verb = "contains" if is_known else "may contain"
-    of_total = f" of {total:,}" if total else ""
+    of_total = f" of {total:,}" if total and is_known else ""
     missing = f", {total - rows:,} are missing" if total and total > rows else ""
     return IncompleteWindowError(
         f"{progress.window} {verb} more rows than the API returns: {rows:,}{of_total} were returned{missing}.",

@@ -614,7 +614,7 @@ async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> N
     assert (await leadfeeder(sandbox, *words, "--fields", "row,key,outcome,name"))[0] == 0
     before = out.read_bytes()
     code, _, stderr = await leadfeeder(sandbox, *words, "--retry-failed")
-    assert (code != 0, "is not a result of an enrichment" in stderr, out.read_bytes()) == (True, True, before)
+    assert (code != 0, "is not a complete result of an enrichment" in stderr, out.read_bytes()) == (True, True, before)
 
 
 @pytest.mark.parametrize(

@@ -413,7 +413,8 @@ def find_names(names: Collection[str], rules: Iterable[KeyRule]) -> dict[str, st
     """Return the names that rules may use, by normalized name.
 
     If two names are equal when they are normalized, the exact name of a rule's column is used, or else the last one.
-    Rows may have thousands of names, so a name is only normalized if its letters and digits are those of a wanted name.
+    Rows may have thousands of names, so an ASCII name is only normalized if its letters and digits are those of a
+    wanted name. ``MAX_CANDIDATES`` bounds all names that are normalized.
     """
     columns = [rule.column for rule in rules if rule.column is not None]
     wanted = _KNOWN_LETTERS.union(_letters_of(normalize_column_name(column)) for column in columns)
@@ -449,7 +450,7 @@ def _missing_value(row: Mapping[str, object], columns: _RuleColumns) -> str:
     rule = columns.rule
     if columns.key is None and rule.column is None and columns.expected is None:
         names = ", ".join(repr(name[:MAX_QUOTED_CHARACTERS]) for name in islice(_strings_in(row), MAX_QUOTED_NAMES))
-        return f"it has no column with a common name for the kind {rule.kind}, only {names or 'none'}"
+        return f"it has no column with a common name of a {rule.kind} key. Its columns are {names or 'none'}"
     kind, name = (
         _type_of(None if columns.key is None else row[columns.key]),
         rule.column or columns.expected or rule.kind,
@@ -690,7 +691,10 @@ _GLOBAL_IPV6 = ip_network("2000::/3")
 
 
 def normalize_public_ip(text: str) -> str | None:
-    """Return an IP address in its canonical form and without a port, or None if it is not valid or not public."""
+    """Return an IP address in its canonical form and without a port, or None if it is not valid or not public.
+
+    Addresses of the network for tests are accepted.
+    """
     if len(text) > MAX_CODE_CHARACTERS:
         return None
     found = _IP.fullmatch(remove_invisible(text).strip())

@@ -1,9 +1,10 @@
 """Enrichment into a file, with one line per row, in the order of the rows.
 
 Before each request that may charge, its cost and its ids are saved. A job that was killed therefore continues within
-its ``max_credits``. It requests the saved ids again without reserving credits, because they are counted already. An id
-is saved while its request is in flight. After the response, it stays saved only if it was certainly charged, because
-such an id is free for twelve months, or if the response was lost.
+its ``max_credits``. It requests the saved companies again without reserving credits, because they are counted already.
+IP addresses are reserved again, because a repeated lookup may charge. An id is saved while its request is in flight.
+After the response, it stays saved if it was charged, if some ids of its response were charged, or if the response was
+lost.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from leadfeeder_async.jobs.resumable_file import (
     check_replaceable,
     load_unfinished,
     open_resumable,
+    partial_path,
 )
 from leadfeeder_async.jobs.tabular import check_table, is_table, pick_columns
 from leadfeeder_async.models.columns import Column, columns_of
@@ -178,7 +180,7 @@ class CheckpointCostJournal(CostJournal):
             for record_id in list(islice(ids, max(0, len(ids) - 2 * MAX_PENDING_ROWS))):
                 del ids[record_id]
 
-    def save_final_state(self) -> None:
+    def include_canceled_requests(self) -> None:
         """Update the state for the last checkpoint, including requests that were canceled."""
         self._output.update(self._state(counts_lines=True))
 
@@ -256,7 +258,7 @@ async def enrich_file(
                     await _write_parts(journal, batch, job.lookup)
                     notify(tracker.count(len(batch), total), on_progress)
         finally:
-            journal.save_final_state()
+            journal.include_canceled_requests()
         await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
 
 
@@ -319,13 +321,13 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
             yield _DECODER.decode(line if b'"record":' in line else b"")
         except UNREADABLE:
             raise CheckpointError(
-                f"{path}, line {number:,} is damaged or is not a result of an enrichment.",
-                hint=f"Give the file that this enrichment wrote. {START_OVER_HINT}",
+                f"{path}, line {number:,} is damaged or is not a complete result of an enrichment.",
+                hint=f"Give the file that this enrichment wrote without fields. {START_OVER_HINT}",
                 reason="damaged",
             ) from None
 
 
-_TABLES_ONLY = "Leave out fields. Only .csv and .parquet files can be retried with them."
+_TABLES_ONLY = "Only .csv and .parquet files, and JSON lines that were written without fields, can be retried."
 
 
 def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
@@ -338,6 +340,13 @@ def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
         "Retry a table with these columns, or one that was written without fields.",
         argument="fields",
     )
+
+
+def _hint_to_finish(path: Path) -> str:
+    """Return what to do if a file to retry does not exist."""
+    if partial_path(path).exists():
+        return "Finish the file first, with resume=True."
+    return "Check the path. There is no unfinished file with this name either."
 
 
 def _identity_of_retry(
@@ -353,8 +362,8 @@ def _identity_of_retry(
         is_missing = isinstance(error, FileNotFoundError)
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
-            hint="Finish the file first, with resume=True." if is_missing else "Make the file readable.",
-            reason="not_finished" if is_missing else "unusable",
+            hint=_hint_to_finish(path) if is_missing else "Make the file readable.",
+            reason="not_finished" if is_missing and partial_path(path).exists() else "unusable",
         ) from None
     expected = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
     if lines != expected:

@@ -8,9 +8,9 @@ Each stage is a coroutine in one task group::
     fetch  company ids -> records, with charged requests of up to 100 ids
     emit   records -> results, in the order of the rows
 
-Streams without a buffer join the stages, and each stage waits until the next one takes its output. If the caller does
-not take results, only as many requests are sent as can be in flight. At most ``MAX_PENDING_ROWS`` rows are pending,
-regardless of the input.
+A queue joins read with match, and order with fetch. Streams without a buffer join match with order, and fetch with
+emit. If the caller does not take results, only as many requests are sent as can be in flight. At most
+``MAX_PENDING_ROWS`` rows are pending, regardless of the input.
 """
 
 from __future__ import annotations

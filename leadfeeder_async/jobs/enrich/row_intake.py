@@ -85,7 +85,8 @@ class RowIntake:
         """Assign the next number to a row, and return it with its key and its previous result.
 
         Raises:
-            CheckpointError: A previous run had another row at this position.
+            CheckpointError: A previous run had another key at this position, or the file to retry has fewer lines than
+                the input has rows.
 
         """
         self.count += 1
@@ -96,7 +97,7 @@ class RowIntake:
             raise row_count_error(self.count - 1)
         if line is not None and line.key != key.value:
             raise CheckpointError(
-                f"Row {self.count:,} of the input is {key.value!r}, but it was {line.key!r} in a previous run.",
+                f"The key of row {self.count:,} is {key.value!r}, but it was {line.key!r} in a previous run.",
                 hint=_INPUT_CHANGED_HINT,
                 reason="input_changed",
             )

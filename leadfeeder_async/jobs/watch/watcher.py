@@ -273,7 +273,7 @@ class VisitWatcher:
         await self._journal.save(state)
 
     async def _read_part(self, state: WatchState, index: int) -> AsyncGenerator[tuple[WebVisit, int], None]:
-        """Count the rows of some days, and read what may be new."""
+        """Count the rows of some days, and read the pages that may contain new visits."""
         part = state.parts[index]
         if self._lagging_reads > MAX_LAGGING_READS:  # these visits wait for the companies of the custom feed
             part = Part(part.window, part.count + self._count_undecided(part.window))

@@ -592,7 +592,7 @@ async def test_resume_with_another_input_or_job(sandbox: Sandbox, lf: AsyncLeadf
         await lf.enrich.companies(keys, by="domain").to_file(out, on_progress=stop)
     before = len(sandbox.ledger.requests)
     changed = [*keys[:5], "other.test", *keys[6:]]
-    with pytest.raises(CheckpointError, match=r"Row 6 of the input is 'other.test'"):
+    with pytest.raises(CheckpointError, match=r"The key of row 6 is 'other.test'"):
         await lf.enrich.companies(changed, by="domain").to_file(out, resume=True)
     with pytest.raises(CheckpointError, match="The input has 5 rows"):
         await lf.enrich.companies(keys[:5], by="domain").to_file(out, resume=True)
@@ -680,7 +680,7 @@ async def test_damaged_file_is_rejected(
     written.write_bytes(b"\n".join([first, line.ljust(len(second), line[-1:] if line == b"\0" else b" "), *rest]))
     damaged, before = written.read_bytes(), len(sandbox.ledger.requests)
     with pytest.raises(
-        CheckpointError, match=r"ndjson(\.part)?, line 2 is damaged or is not a result of an enrichment"
+        CheckpointError, match=r"ndjson(\.part)?, line 2 is damaged or is not a complete result of an enrichment"
     ) as caught:
         await lf.enrich.companies(keys, by="domain").to_file(out, resume=not finished, retry_failed=finished)
     assert "overwrite=True" in caught.value.hint

@@ -171,7 +171,7 @@ def test_columns_by_common_names() -> None:
     assert key_of({"domain": 10**5_000}, "domain").problem == "its domain is of type int, which cannot be a key"
     assert key_of({"domain": float("nan")}, "domain").problem == "it has no value for domain"
     unknown = key_of({"Seite": "nordlicht.test", "Ort": "Kiel"}, "domain")
-    assert unknown.problem == "it has no column with a common name for the kind domain, only 'Seite', 'Ort'"
+    assert unknown.problem == "it has no column with a common name of a domain key. Its columns are 'Seite', 'Ort'"
 
 
 LEADS: list[tuple[Mapping[str, object], str, str | None]] = [
