@@ -123,7 +123,7 @@ async def create_tag(
 @tags.command(name="rename")
 async def rename_tag(
     tag: TagName,
-    name: NewName,
+    new_name: NewName,
     /,
     *,
     yes: Yes = False,
@@ -137,10 +137,10 @@ async def rename_tag(
     TAG.check_fields(output)
     check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        selected = find_to_rename(tag, name, await lf.tags.list().collect(), "tag")
-        if not await confirm(f"Rename the tag {_format(selected)} to {name!r}?", yes=yes):
+        selected = find_to_rename(tag, new_name, await lf.tags.list().collect(), "tag")
+        if not await confirm(f"Rename the tag {_format(selected)} to {new_name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
-        renamed = (await lf.tags.update(selected.id, name=name)).data
+        renamed = (await lf.tags.update(selected.id, name=new_name)).data
     show_records([to_record(renamed)], TAG, output, "tag")
     return ExitCode.SUCCESS
 
@@ -253,8 +253,8 @@ async def create_list(
 
 @lists.command(name="rename")
 async def rename_list(
-    list_: ListName,
-    name: NewName,
+    name: ListName,
+    new_name: NewName,
     /,
     *,
     scope: Scope = "company",
@@ -269,10 +269,10 @@ async def rename_list(
     LIST.check_fields(output)
     check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        selected = find_to_rename(list_, name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
-        if not await confirm(f"Rename the {scope} list {_format(selected)} to {name!r}?", yes=yes):
+        selected = find_to_rename(name, new_name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
+        if not await confirm(f"Rename the {scope} list {_format(selected)} to {new_name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
-        renamed = (await lf.lists.update(selected.id, name=name)).data
+        renamed = (await lf.lists.update(selected.id, name=new_name)).data
     show_records([to_record(renamed)], LIST, output, "list")
     return ExitCode.SUCCESS
 
@@ -392,12 +392,12 @@ def find_by_id_or_name(wanted: str, known: Sequence[Record], kind: str, create: 
     raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=f"{hint} {create}".rstrip())
 
 
-def find_to_rename(wanted: str, name: str, known: Sequence[Record], kind: str) -> Record:
+def find_to_rename(wanted: str, new_name: str, known: Sequence[Record], kind: str) -> Record:
     """Return the record with this id or name, if no other record has the new name.
 
     Args:
         wanted: The id or the name.
-        name: The new name.
+        new_name: The new name.
         known: The records of the account.
         kind: The noun for them.
 
@@ -406,7 +406,7 @@ def find_to_rename(wanted: str, name: str, known: Sequence[Record], kind: str) -
 
     """
     selected = find_by_id_or_name(wanted, known, kind)
-    check_name_is_free(name, [item for item in known if item.id != selected.id], kind)
+    check_name_is_free(new_name, [item for item in known if item.id != selected.id], kind)
     return selected
 
 
