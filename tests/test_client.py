@@ -548,7 +548,7 @@ def test_json_logs_of_the_environment() -> None:
     fields = ("operation", "method", "path", "status", "error", "attempt", "sent", "request_id", "credits_charged")
     expected = ("get_current_user", "GET", "/v1/users/me", None, "ConnectError", 1, "no", None, None)
     assert tuple(attempt[name] for name in fields) == expected
-    assert attempt["elapsed"] == pytest.approx(sum(attempt["phases"].values()), abs=1e-5)
+    assert attempt["elapsed"] == pytest.approx(sum(attempt["phase_durations"].values()), abs=1e-5)
     assert (failure["level"], failure["message"]) == ("ERROR", "on_attempt failed")
     assert "ValueError: broken hook" in failure["exception"]
     assert KEY not in got.stderr

@@ -7,6 +7,8 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from leadfeeder_async._core.messages import HttpResponse
 from leadfeeder_async.errors import (
     ErrorContext,
@@ -119,33 +121,6 @@ class AttemptTrace:
             credits_charged=None if meta.credits is None else meta.credits.charged,
         )
 
-    def log(self, error: BaseException | None, meta: Meta, request_id: str | None) -> None:
-        """Write one line about this attempt to the log. The attribute ``leadfeeder`` of the record has its fields."""
-        elapsed = sum(self.phase_durations.values())
-        fields = {
-            "operation": self.context.operation,
-            "method": self.context.method,
-            "path": self.context.path,
-            "status": self._status(error),
-            "error": None if error is None else type(error).__name__,
-            "attempt": self.context.attempts,
-            "elapsed": round(elapsed, 6),
-            "phases": {phase: round(seconds, 6) for phase, seconds in self.phase_durations.items()},
-            "sent": self.sent,
-            "request_id": request_id,
-            "credits_charged": None if meta.credits is None else meta.credits.charged,
-        }
-        logger.debug(
-            "%s %s -> %s, attempt %d, %.0f ms%s",
-            self.context.method,
-            self.context.path,
-            self._status(error) or type(error).__name__,
-            self.context.attempts,
-            1000 * elapsed,
-            f", request id {escape_control_characters(request_id)}" if request_id else "",
-            extra={"leadfeeder": fields},
-        )
-
     def _status(self, error: BaseException | None) -> int | None:
         if self.response is not None:
             return self.response.status
@@ -155,6 +130,20 @@ class AttemptTrace:
         """Return the request id of the error or, without one, of the response headers."""
         named = error.request_id if isinstance(error, LeadfeederError) else None
         return named or (self.response.header("X-Request-Id") if self.response else None)
+
+
+def log_attempt(event: AttemptEvent) -> None:
+    """Write one line about an attempt to the log. The attribute ``leadfeeder`` of the record has the event's fields."""
+    logger.debug(
+        "%s %s -> %s, attempt %d, %.0f ms%s",
+        event.method,
+        event.path,
+        event.status or event.error,
+        event.attempt,
+        1000 * event.elapsed,
+        f", request id {escape_control_characters(event.request_id)}" if event.request_id else "",
+        extra={"leadfeeder": msgspec.to_builtins(event)},
+    )
 
 
 def call_hook(on_attempt: OnAttempt, event: AttemptEvent) -> None:

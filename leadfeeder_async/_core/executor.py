@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
-from leadfeeder_async._core.attempt import AttemptTrace, call_hook, logger
+from leadfeeder_async._core.attempt import AttemptTrace, call_hook, log_attempt, logger
 from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
@@ -443,10 +443,11 @@ class RequestExecutor:
             meta = codec.decode_meta(trace.response.body)
         request_id = trace.request_id(error) or meta.request_id
         request_id = None if request_id is None else self._state.redactor.text(request_id)
+        event = trace.event(error, meta, request_id)
         if is_logged:
-            trace.log(error, meta, request_id)
+            log_attempt(event)
         if on_attempt is not None:
-            call_hook(on_attempt, trace.event(error, meta, request_id))
+            call_hook(on_attempt, event)
 
     def _check_monthly_quota(self, context: ErrorContext) -> None:
         if self._state.quota.blocked_until is not None:
