@@ -93,10 +93,10 @@ async def enrich(
     if by is None:
         raise _missing_by_error(source, encoding, sheet)
     keys = tuple(key.strip() for key in by.split(","))
-    finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail)
-    is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
     with interruptible():
         rows = InputFile(source, keys, column, encoding, sheet)
+    finder = KeyFinder(parse_rules(keys, column), allow_free_mail=allow_free_mail, columns=rows.key_columns)
+    is_by_ip = any(rule.kind == "ip" for rule in finder.rules)
     from leadfeeder_async.jobs.enrich.output import input_columns, result_columns  # imports anyio
 
     pick_columns((*result_columns(EnrichedIp if is_by_ip else Company), *input_columns(rows)), names)

@@ -6,13 +6,16 @@ Each function returns the reason why the header is not trustworthy, or None.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from leadfeeder_async.jobs.enrich.header_search import count_known_names, is_likely_header, is_value
+from leadfeeder_async.jobs.enrich.header_search import count_filled, count_known_names, is_likely_header, is_value
 from leadfeeder_async.jobs.enrich.key_normalization import By, KeyRule, normalize_column_name, unshared_key
 
 MIN_VAT_DIGITS = 8
-"""The fewest digits of a VAT ID without a country. Fewer digits are an amount or the number of a record."""
+"""The fewest digits of most VAT IDs without a country. Fewer digits are an amount or the number of a record."""
+
+MIN_ROWS_OF_TABLE = 3
+"""The fewest rows with a number that show that two columns are a table, and not the criteria of a report."""
 
 _SHOWN_CHARACTERS = 40
 _AMOUNT = re.compile(r"[-+]?[\d.,'\s]*\d\s*(?:%|€|\$|EUR|USD)?", re.IGNORECASE)
@@ -34,54 +37,85 @@ def find_number_in_key(
     """
     for rule in rules:
         column = rule.find_column(header)
-        if column is None or rule.column is not None or rule.preferred is not None or rule.kind not in _IS_NUMBER:
+        if column is None or not _is_ambiguous(rule, normalize_column_name(column)):
             continue
         place = list(header).index(column)
         values = [row[place].strip() for row in below if place < len(row) and row[place].strip()]
-        numbers = [value for value in values if _IS_NUMBER[rule.kind](value)]
+        numbers = list(filter(_is_short_number if rule.kind == "vat" else _is_number, values))
         if 2 * len(numbers) > len(values):
             return rule.kind, column, numbers[0][:_SHOWN_CHARACTERS]
     return None
 
 
+def _is_ambiguous(rule: KeyRule, name: str) -> bool:
+    """Return True if a column was detected, and columns of this name can contain something else."""
+    if rule.column is not None or name == rule.preferred:
+        return False
+    return rule.kind == "name" or name in _AMBIGUOUS_VAT_NAMES
+
+
 def find_data_above(rows: Sequence[Sequence[str]], place: int, rules: Sequence[KeyRule]) -> int | None:
     """Return the place of a row above a header that is probably data, or None.
 
-    Its key is in the same column as a key of another row or of the header, or it is below another header.
+    Its key is in the same column as a key of another row or of the header, or it is below another header. If common
+    names are most of the cells of the header, keys above it may also be those of a letterhead, or the values of
+    criteria, so they count only at the beginning of rows with other cells.
     """
     kinds: list[By] = [rule.kind for rule in rules if rule.kind != "name"]
-    keys = dict[int, int]()
+    is_likely, keys = is_likely_header(rows[place]), dict[int, int]()
     for number, cells in enumerate(rows[: place + 1]):
-        for column, cell in enumerate(cells):
-            if _is_key(cell, kinds):
-                if column in keys:
-                    return keys[column]
-                keys[column] = number
+        for column, cell in enumerate(cells[:1] if is_likely else cells):
+            is_alone = is_likely and count_filled(cells) == 1
+            if is_alone or cell.strip().isdigit() or not _is_key(cell, kinds):
+                continue
+            if column in keys:
+                return keys[column]
+            keys[column] = number
     return _find_row_of_other_header(rows[:place], rules)
 
 
 def _find_row_of_other_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
+    """Return the place of a row that belongs to a header above it, or None."""
     for number, header in enumerate(rows[:-1]):
-        if not is_likely_header(header) or count_known_names(header) < 2:
-            continue
         for rule in rules:
             column = rule.find_column(header)
-            place = None if column is None else list(header).index(column)
-            for below, cells in enumerate(rows[number + 1 :], number + 1):
-                if place is not None and place < len(cells) and _is_filled(cells, place, rule.kind):
-                    return below
+            if column is None or _has_values(header):
+                continue
+            place = list(header).index(column)
+            filled = [
+                below
+                for below, cells in enumerate(rows[number + 1 :], number + 1)
+                if place < len(cells) and _is_filled(cells, place, rule.kind, width=count_filled(header))
+            ]
+            with_numbers = sum(_has_values(rows[below]) for below in filled)
+            has_keys = rule.kind != "name" and len(filled) > 1
+            if filled and (has_keys or _is_certain_header(header) or with_numbers >= MIN_ROWS_OF_TABLE):
+                return filled[0]
     return None
 
 
-def _is_filled(cells: Sequence[str], place: int, kind: By) -> bool:
-    """Return True if a row has a key of a kind in a column. Any text may be a name, unless the row is a title."""
+def _is_certain_header(cells: Sequence[str]) -> bool:
+    """Return True if a row has several common names. The criteria of a report have one."""
+    return is_likely_header(cells) and count_known_names(cells) > 1
+
+
+def _is_filled(cells: Sequence[str], place: int, kind: By, *, width: int) -> bool:
+    """Return True if a row has a key of a kind in a column. Any text may be a name, if the row is as wide as others."""
     if kind != "name":
         return _is_key(cells[place], [kind])
-    return bool(cells[place].strip()) and sum(1 for cell in cells if cell.strip()) > 1 and not is_likely_header(cells)
+    return bool(cells[place].strip()) and 1 < count_filled(cells) <= width and not is_likely_header(cells)
 
 
 def _is_key(cell: str, kinds: Iterable[By]) -> bool:
     return bool(cell.strip()) and any(unshared_key(cell, kind) is not None for kind in kinds)
+
+
+def _has_values(cells: Iterable[str]) -> bool:
+    return any(map(is_value, cells))
+
+
+def _is_number(value: str) -> bool:
+    return "@" not in value and is_value(value)
 
 
 def _is_short_number(value: str) -> bool:
@@ -89,9 +123,5 @@ def _is_short_number(value: str) -> bool:
     return _AMOUNT.fullmatch(value) is not None and (digits < MIN_VAT_DIGITS or "%" in value)
 
 
-def _is_number(value: str) -> bool:
-    return "@" not in value and is_value(value)
-
-
-_IS_NUMBER: Mapping[By, Callable[[str], bool]] = {"name": _is_number, "vat": _is_short_number}
-"""The functions that recognize values that are no keys of a kind."""
+_AMBIGUOUS_VAT_NAMES = frozenset({"vat", "uid"})
+"""Columns of amounts of tax or of the ids of records can have these names too."""

@@ -18,6 +18,9 @@ from leadfeeder_async.jobs.serialized_error import escape_surrogates
 MAX_HEADER_ROWS = 20
 """The rows at the beginning in which the header is searched. Reports have a title above it."""
 
+MIN_OTHER_NAMES = 3
+"""The fewest names of columns in a row below the header that are not likely to be a company and its city."""
+
 MAX_NUMBER_CHARACTERS = 40
 """The most characters of a cell that may be a number or a date, so that a long cell takes little time."""
 
@@ -40,7 +43,7 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
     is_chosen = any(rule.column is not None for rule in rules)
     found, most_known, widest, widest_names = None, 0, 0, 0
     for place, cells in enumerate(rows[:MAX_HEADER_ROWS]):
-        width, width_above, names_above = _width_of(cells), widest, widest_names
+        width, width_above, names_above = count_filled(cells), widest, widest_names
         widest = max(widest, width)
         if _has_label(cells):
             continue
@@ -63,7 +66,7 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
 
 def is_likely_header(cells: Sequence[str]) -> bool:
     """Return True if common names are most of the cells of a row."""
-    return 2 * count_known_names(cells, KNOWN_NAMES | OTHER_NAMES) > _width_of(cells)
+    return 2 * count_known_names(cells, KNOWN_NAMES | OTHER_NAMES) > count_filled(cells)
 
 
 def find_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
@@ -75,16 +78,16 @@ def find_second_header(header: Sequence[str], below: Sequence[Sequence[str]], ru
     repeated header is not another one, and a name that a later row has in the same column is data.
     """
     chosen = [rule for rule in rules if rule.column is not None]
-    names, has_gap, widest = fold_names(header), _has_gap(header), _width_of(header)
+    names, has_gap, widest = fold_names(header), _has_gap(header), count_filled(header)
     for place, cells in enumerate(below):
-        width, width_above = _width_of(cells), widest
+        width, width_above = count_filled(cells), widest
         widest = max(widest, width)
         is_row = 1 < len(cells) <= len(header) and width > 1  # a row with more cells is reported as unusable
         if not is_row or fold_names(cells) == names or not _fills_key(header, cells, rules):
             continue
         if place == 0 and not chosen and has_only_names(cells):
             return place
-        is_wide = width > width_above and width >= 2 * _width_of(header)
+        is_wide = width > width_above and width >= 2 * count_filled(header)
         may_replace = width >= width_above if chosen else is_wide or (place == 0 and has_gap)
         if may_replace and _is_name_row(cells, below[place + 1 :], chosen or rules):
             return place
@@ -140,13 +143,19 @@ def has_only_names(cells: Iterable[str]) -> bool:
     return len(filled) > 1 and count_known_names(filled, KNOWN_NAMES | OTHER_NAMES) == len(filled)
 
 
+def is_other_header(cells: Sequence[str]) -> bool:
+    """Return True if a row among the others has at least three cells, and all are common names of columns."""
+    return count_filled(cells) >= MIN_OTHER_NAMES and has_only_names(cells)
+
+
 def is_value(cell: str) -> bool:
     """Return True if a cell contains a number or an email address."""
     text = cell.strip()
     return "@" in cell or (len(text) <= MAX_NUMBER_CHARACTERS and _NUMBER.fullmatch(text) is not None)
 
 
-def _width_of(cells: Iterable[str]) -> int:
+def count_filled(cells: Iterable[str]) -> int:
+    """Return the number of cells that are not empty."""
     return sum(1 for cell in cells if cell.strip())
 
 

@@ -21,16 +21,19 @@ from leadfeeder_async.jobs.enrich.header_search import (
     find_second_header,
     fold_names,
     is_likely_header,
+    is_other_header,
     is_value,
     unique_column_names,
     unique_name,
 )
 from leadfeeder_async.jobs.enrich.key_normalization import (
     CUSTOMER_NAMES,
+    KNOWN_NAMES,
     By,
     FileRow,
     KeyRule,
     find_names,
+    has_value,
     normalize_column_name,
     parse_rules,
     unshared_key,
@@ -143,12 +146,20 @@ class InputFile(Iterable[FileRow]):
             self._raise_changed("fewer")
 
     def _count_rows(self) -> int:
-        count, names = 0, None
+        count, names, found = 0, tuple[str, ...](), dict[str, str]()
+        first = list[Mapping[str, object]]()
         for row in self._read_rows():
             count += 1
-            if self._source is None and isinstance(row.cells, Mapping) and row.cells.keys() != names:
-                names = row.cells.keys()
-                self._json_columns |= find_names(names, self._rules)
+            if self._source is not None or not isinstance(row.cells, Mapping):
+                continue
+            if tuple(row.cells) != names:
+                names = tuple(row.cells)
+                found = find_names(names, self._rules)
+            self._json_columns |= {alias: name for alias, name in found.items() if has_value(row.cells[name])}
+            if len(first) < MAX_HEADER_ROWS:
+                first.append(row.cells)
+        if first:
+            self._check_json_columns(first)
         return count
 
     def _read_rows(self) -> Generator[FileRow]:
@@ -262,18 +273,37 @@ class InputFile(Iterable[FileRow]):
             self._raise_no_column(list(unique_column_names(widest).values()))
         return Header()
 
+    def _check_json_columns(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Raise ConfigurationError if the objects have no key, or if their first rows have numbers in its place."""
+        names = self.key_columns
+        if all(rule.find_column(names) is None for rule in self._rules):
+            self._raise_no_column(list(dict.fromkeys(name for row in rows for name in row)))
+        self._check_numbers(names, [[_shown(row.get(name)) for name in names] for row in rows])
+
     def _check_header(self, rows: Sequence[TableRow], place: int) -> None:
         """Raise ConfigurationError if the rows around a header show that it may be another one."""
         cells, header = [row.cells for row in rows], rows[place].cells
         repeated = find_repeated_column(header, self._rules)
         if repeated is not None:
-            names = [name for name in unique_column_names(header).values() if name.startswith(repeated)]
+            normalized = normalize_column_name(repeated)
+            unique = zip(header, unique_column_names(header).values(), strict=True)
+            names = [name for given, name in unique if normalize_column_name(given) == normalized]
             raise ConfigurationError(
                 f"{self.path} has several columns with the name {repeated!r}.",
                 hint=f"Pass column= with one of {_list_of(names)}.",
                 argument="column",
             )
-        number = find_number_in_key(header, cells[place + 1 :], self._rules)
+        self._check_numbers(header, cells[place + 1 :])
+        data = find_data_above(cells, place, self._rules) if place else None
+        if data is not None:
+            raise ConfigurationError(
+                f"Line {rows[place].first_line:,} of {self.path} may be its header or a row, because line "
+                f"{rows[data].first_line:,} has a key too.",
+                hint="Delete the lines above the header, or add a header as the first line.",
+            )
+
+    def _check_numbers(self, header: Sequence[str], below: Sequence[Sequence[str]]) -> None:
+        number = find_number_in_key(header, below, self._rules)
         if number is not None:
             kind, column, value = number
             wanted = _KEY_NAMES[kind]
@@ -282,13 +312,6 @@ class InputFile(Iterable[FileRow]):
                 hint=f"Pass column= with the column of the {wanted}. If the header is further below, delete the lines "
                 "above it.",
                 argument="column",
-            )
-        data = find_data_above(cells, place, self._rules) if place else None
-        if data is not None:
-            raise ConfigurationError(
-                f"Line {rows[place].first_line:,} of {self.path} may be its header or a row, because line "
-                f"{rows[data].first_line:,} has a key too.",
-                hint="Delete the lines above the header, or add a header as the first line.",
             )
 
     # descriptions and errors
@@ -335,11 +358,15 @@ class InputFile(Iterable[FileRow]):
                 )
 
     def _raise_no_column(self, names: Sequence[str], column: str | None = None) -> NoReturn:
+        person = ""
+        is_by_name = any(rule.kind == "name" for rule in self._rules)
+        if is_by_name and any(normalize_column_name(name) == "name" for name in names[:_MAX_SHOWN_NAMES]):
+            person = " A column 'name' beside a first or last name is taken for persons."
         wanted = repr(column) if column else " or ".join(repr(rule.column or rule.kind) for rule in self._rules)
         raise ConfigurationError(
             f"{self.path} has no column for {wanted}. It has {_list_of(names)}.",
             hint="Pass column= with one of these names. If the header is further below, delete the lines above it. If "
-            "there is none, add one.",
+            f"there is none, add one.{person}",
             argument="column",
         )
 
@@ -435,8 +462,8 @@ class Header(msgspec.Struct, frozen=True):
 
     def _problem(self, row: TableRow) -> str:
         cells, line, width = row.cells, row.first_line, max(1, len(self.names))
-        if cells and cells[0].strip().casefold() in self.folded_names and fold_names(cells) == self.folded_names:
-            return f"line {line:,} repeats the header"
+        if self._is_header(cells):
+            return f"line {line:,} repeats the header, or has only names of columns"
         if any(map(str.strip, cells[width:])):
             return f"line {line:,} has {len(cells):,} cells, and there are {width:,} columns"
         if self.delimiter and any(
@@ -448,6 +475,12 @@ class Header(msgspec.Struct, frozen=True):
         if self.has_names_as_keys and len(cells) == 1 < width - 1:
             return f"line {line:,} has 1 cell, and there are {width:,} columns (a note or a broken line?)"
         return ""
+
+    def _is_header(self, cells: Sequence[str]) -> bool:
+        """Return True if a row repeats the header, or looks like that of another table."""
+        if cells and cells[0].strip().casefold() in self.folded_names and fold_names(cells) == self.folded_names:
+            return True
+        return any(_is_name(cells[place]) for place in self.keys if place < len(cells)) and is_other_header(cells)
 
     def _hides_rows(self, cells: Sequence[str], shapes: RowShapes) -> bool:
         """Return True if a line within a cell has all cells of a row and another key, or several lines have its key.
@@ -466,6 +499,16 @@ class Header(msgspec.Struct, frozen=True):
                 rows.append((row.lines_after, row.width))
         is_table = any((first, last) == ((1, last[1]), (0, first[1])) for first, last in pairwise(rows))
         return self.has_names_as_keys and len(self.names) >= MIN_NAMED_COLUMNS and is_table
+
+
+def _is_name(cell: str) -> bool:
+    """Return True if a cell is probably the common name of a column. This takes little time, for each row."""
+    return cell.strip().casefold().replace(" ", "_") in KNOWN_NAMES
+
+
+def _shown(value: object) -> str:
+    """Return a JSON value as the text of a cell."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _is_data_row(names: Iterable[str], column: str, kind: By) -> bool:

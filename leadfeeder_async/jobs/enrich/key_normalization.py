@@ -70,8 +70,9 @@ COLUMN_ALIASES: dict[By, tuple[str, ...]] = {
         "company_name", "company", "organization", "organisation", "account_name", "company_account",
         "organization_1_name", "organization_name", "organisation_name", "person_organization", "associated_company",
         "firma", "firmenname", "unternehmen", "unternehmensname", "name_des_unternehmens", "societe", "société",
-        "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf", "nazwa_firmy", "会社名", "account",
-        "name_1", "name",
+        "entreprise", "raison_sociale", "empresa", "azienda", "bedrijf", "nazwa_firmy", "会社名",
+        "şirket_adı",  # noqa: RUF001 - the Turkish letter
+        "account", "name_1", "name",
     ),
     "vat": (
         "vat_id", "vat_number", "vatid", "vat_no", "tax_id", "ust_id", "ustid", "ust_idnr", "ust_id_nr", "ust_nr",
@@ -94,7 +95,10 @@ LOCATION_ALIASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Common names of the columns that distinguish companies with the same name. The company's own come first."""
 
-_PERSON_NAMES = frozenset({"first_name", "last_name", "vorname", "nachname"})
+PERSON_NAMES = frozenset({
+    "first_name", "firstname", "given_name", "last_name", "lastname", "surname", "family_name", "vorname", "nachname",
+    "prénom", "prenom", "nom_de_famille", "imię", "nazwisko", "nombre", "apellido", "apellidos", "cognome",
+})  # fmt: skip
 """Columns beside which a column ``name`` contains persons."""
 
 CUSTOMER_NAMES = frozenset({
@@ -181,7 +185,7 @@ class KeyRule(msgspec.Struct, frozen=True):
             names = (*filter(None, [self.preferred]), *COLUMN_ALIASES[self.kind])
         name = next((name for name in names if name in found), None)
         is_detected = self.column is None and name != self.preferred
-        return None if is_detected and name == "name" and any(name in found for name in _PERSON_NAMES) else name
+        return None if is_detected and name == "name" and any(name in found for name in PERSON_NAMES) else name
 
 
 def parse_rules(by: str | Collection[str], column: str | None = None) -> tuple[KeyRule, ...]:
@@ -297,9 +301,10 @@ class KeyFinder:
         self.allow_free_mail = allow_free_mail
         self._given_columns = tuple(columns)
         self._names: tuple[str, ...] | None = None
+        self._found: Mapping[str, str] = {}
         self._columns: tuple[_RuleColumns, ...] = ()
         self._known = find_names(self._given_columns, rules)
-        """The columns that rules may use in the rows so far, by normalized name."""
+        """The columns that rules may use and that have a value in the rows so far, by normalized name."""
 
     def __str__(self) -> str:
         return ", then ".join(map(str, self.rules))
@@ -328,28 +333,26 @@ class KeyFinder:
         """
         names = _strings_in(row)
         if names != self._names:
-            found = find_names(names, self.rules)
-            self._known |= found
-            location = tuple(
-                (kind, tuple(found[alias] for alias in aliases if alias in found))
-                for kind, aliases in LOCATION_ALIASES.items()
-            )
-            self._names = names
-            self._columns = tuple(
-                _RuleColumns(
-                    rule,
-                    self._column_in(found, rule),
-                    rule.choose_column(self._known),
-                    tuple(pair for pair in location if rule.location is None or pair[0] in rule.location),
-                )
-                for rule in self.rules
-            )
+            self._names, self._found = names, find_names(names, self.rules)
+            self._columns = ()
+        new = {alias: name for alias, name in self._found.items() if alias not in self._known and has_value(row[name])}
+        if new or not self._columns:
+            self._known |= new
+            self._columns = tuple(self._columns_of_rule(rule) for rule in self.rules)
         return self._columns
 
-    def _column_in(self, found: Mapping[str, str], rule: KeyRule) -> str | None:
-        """Return the column of a rule in a row, or None if other rows have a more likely one."""
-        alias = rule.choose_name(found)
-        return found[alias] if alias is not None and alias == rule.choose_name(self._known) else None
+    def _columns_of_rule(self, rule: KeyRule) -> _RuleColumns:
+        """Return the columns of a rule in the current row. It has no key if other rows have a more likely column."""
+        found = self._found
+        known = {**self._known, **found}  # an empty column of this row is not that of others
+        alias = rule.choose_name(known)
+        location = (
+            (kind, tuple(found[alias] for alias in aliases if alias in found))
+            for kind, aliases in LOCATION_ALIASES.items()
+            if rule.location is None or kind in rule.location
+        )
+        column = None if alias is None else found.get(alias)
+        return _RuleColumns(rule, column, None if alias is None else known[alias], tuple(location))
 
     def _key_in(self, row: Mapping[str, object], columns: _RuleColumns) -> Key:
         text = None if columns.key is None else _text_of(row[columns.key])
@@ -409,6 +412,11 @@ def normalize_column_name(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.lower()).strip("_")
 
 
+def has_value(cell: object) -> bool:
+    """Return True if a cell is neither empty nor None."""
+    return cell is not None and cell != ""
+
+
 def find_names(names: Collection[str], rules: Iterable[KeyRule]) -> dict[str, str]:
     """Return the names that rules may use, by normalized name.
 
@@ -417,12 +425,15 @@ def find_names(names: Collection[str], rules: Iterable[KeyRule]) -> dict[str, st
     wanted name. ``MAX_CANDIDATES`` bounds all names that are normalized.
     """
     columns = [rule.column for rule in rules if rule.column is not None]
-    wanted = _KNOWN_LETTERS.union(_letters_of(normalize_column_name(column)) for column in columns)
+    normalized = {normalize_column_name(column) for column in columns}
+    wanted = _KNOWN_LETTERS.union(map(_letters_of, normalized))
     short = [name for name in names if len(name) <= MAX_KEY_COLUMN_CHARACTERS or _is_padded(name)]
     usual = [name for name in short if name.isascii() and name.translate(_LETTERS_AND_DIGITS) in wanted]
     unusual = [name for name in short if not name.isascii()]
     found = {normalize_column_name(name): name for name in usual[:MAX_CANDIDATES] + unusual[:MAX_CANDIDATES]}
-    return found | {normalize_column_name(column): column for column in columns if column in names}
+    kept = KNOWN_NAMES | PERSON_NAMES | normalized
+    exact = {normalize_column_name(column): column for column in columns if column in names}
+    return {name: given for name, given in found.items() if name in kept} | exact
 
 
 _LETTERS_AND_DIGITS = {code: chr(code).lower() if chr(code).isalnum() else None for code in range(128)}
@@ -432,7 +443,7 @@ def _letters_of(name: str) -> str:
     return name.translate(_LETTERS_AND_DIGITS)
 
 
-_KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES | _PERSON_NAMES))
+_KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES | PERSON_NAMES))
 
 
 def _is_padded(name: str) -> bool:
@@ -449,6 +460,8 @@ def _type_of(row: object) -> str:
 def _missing_value(row: Mapping[str, object], columns: _RuleColumns) -> str:
     rule = columns.rule
     if columns.key is None and rule.column is None and columns.expected is None:
+        if rule.kind == "name" and "name" in map(normalize_column_name, islice(_strings_in(row), MAX_QUOTED_NAMES)):
+            return "its column name contains a person, because others are a first or a last name"
         names = ", ".join(repr(name[:MAX_QUOTED_CHARACTERS]) for name in islice(_strings_in(row), MAX_QUOTED_NAMES))
         return f"it has no column with a common name of a {rule.kind} key. Its columns are {names or 'none'}"
     kind, name = (

@@ -207,6 +207,12 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("placeholders.csv", "Website\nmüller-nord.test\nk.A.\na@k.a\n", "domain", [NORD, "", ""], "header in line 1"),
     ("zeros.csv", "Firma,Ort\nMüller,0\n0,Kiel\nFALSE,Kiel\n", "name", ["Müller", "", ""], "header in line 1"),
     ("report-above.csv", "Report;2026\nOwner;eva@müller-nord.test\n\nId;Website;Ort\n1;elbe.test;Kiel\n", "domain", [ELBE], "header in line 4 (rows above it: 2)"),
+    ("letterhead.csv", "www.verband.test\ninfo@verband.test\n\nFirma;Ort;Webseite;Telefon\nMüller;Kiel;müller-nord.test;1\nElbe;;elbe.test;2\n", "domain", DOMAINS, "header in line 4"),
+    ("period.csv", "Zeitraum von;01.01.2026;\nZeitraum bis;31.03.2026;\nBerater;1234567;\nFirma;Ort;USt-IdNr;Stand\nMüller;Kiel;DE123456788;x\n", "vat", ["DE123456788"], "header in line 4"),
+    ("romania.csv", "Company,Tax ID\nMüller,1590082\nElbe,361757\n", "vat", ["1590082", "361757"], "in column 'Tax ID'"),
+    ("accents.ndjson", "".join(f'{{"name": "Eva", "Größe {n}": 1}}\n' for n in range(250)) + '{"name": "Tom", "société": "Elbe"}\n', "name", [""] * 250 + ["Elbe"], "in column 'société'"),
+    ("null.ndjson", '{"website": "müller-nord.test"}\n{"domain": null, "website": "b.test"}\n{"website": "elbe.test"}\n', "domain", [NORD, "", ELBE], "in column 'website'"),
+    ("next-table.csv", "Company;Umsatz;Segment\nMüller;5;A\n\nCompany;Ort;Land\nElbe;Kiel;DE\n", "name", ["Müller", "", "Elbe"], "header in line 1"),
 ]  # fmt: skip
 
 
@@ -290,6 +296,12 @@ UNCERTAIN: list[tuple[str, str, By, str]] = [
     ("two-tables.csv", "Company;Website\nMüller;a.test\nElbe;b.test\nCompany;Website;Ort\nNord;c.test;Kiel\n", "domain", "Line 4 .* may be its header or a row, because line 2 has a key too"),
     ("note-like-a-name.csv", "a.test\nb.test\nc.test,Website\nd.test\n", "domain", "Line 3 .* may be its header or a row, because line 1 has a key too"),
     ("titles.csv", "Report\nClient\nMüller AG\nStand\nKunde;Umsatz\nElbe;5\nNord;6\n", "name", "has no column for"),
+    ("preferred.csv", "Account,Name\n10000,Müller\n10001,Elbe\n", "company", "The column 'Account' .* has numbers such as '10000'"),
+    ("numbers.ndjson", '{"account": 10000, "name": "Müller"}\n{"account": 10001}\n', "name", "The column 'account' .* has numbers such as '10000'"),
+    ("persons.ndjson", '{"name": "Meier", "firstname": "Eva"}\n', "name", "has no column for 'name'.* beside a first or last name"),
+    ("other.ndjson", '{"Größe": 1, "Seite": "a.test"}\n', "domain", "has no column for 'domain'. It has 'Größe', 'Seite'"),
+    ("two-columns-case.csv", "Website,Company,website\na.test,Müller,\n", "domain", "one of 'Website', 'website column 3'"),
+    ("two-wide-tables.csv", "Company;Revenue\nA;5\nB;4\nC;3\n\nCompany;City;Country\nNord;Kiel;DE\n", "name", "Line 6 .* line 2 has a key too"),
 ]  # fmt: skip
 
 
