@@ -11,7 +11,7 @@ import sys
 from importlib.util import find_spec
 from types import FrameType
 
-from leadfeeder_async.cli.error_options import option_hint
+from leadfeeder_async.cli.error_options import describe_error
 from leadfeeder_async.cli.exit_codes import ExitCode, exit_code
 from leadfeeder_async.cli.global_options import load_env_file, take_global_options
 from leadfeeder_async.cli.printing import messages, print_err
@@ -47,10 +47,7 @@ def _run() -> int:
         print_err(f"leadfeeder: {usage_message(error)}")
         return ExitCode.USAGE
     except LeadfeederError as error:
-        print_err(f"leadfeeder: {error}")
-        hint = option_hint(error)
-        if hint is not None:
-            print_err(hint)
+        print_err(f"leadfeeder: {describe_error(error)}")
         return exit_code(error)
     except KeyboardInterrupt:
         print_err("Terminated." if received_sigterm else "Interrupted.")

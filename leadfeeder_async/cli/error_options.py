@@ -1,11 +1,12 @@
-"""Find the command line option that solves an error of the library.
+"""Describe errors of the library to a user of the command line.
 
-The library's messages name Python arguments only. This module adds the options. It looks at the class of an error and
-at its attributes, never at its text.
+The library's messages name Python arguments only. This module prints the options in their place, and adds the option or
+command that solves an error. That depends on the class and the attributes of the error, never on its text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from leadfeeder_async.errors import (
@@ -69,6 +70,25 @@ _COMMANDS: tuple[tuple[type[LeadfeederError], str], ...] = (
 
 _DATABASE_REASONS = frozenset({"missing", "not_synced"})
 """The ``reason`` of each DatabaseError that a sync corrects."""
+
+
+_FLAG = re.compile(r"\b(allow_free_mail|overwrite|resume|retry_failed)=True\b|\b(retry_failed)\b|(?<=without )resume\b")
+_OPTION = re.compile(rf"(?<![\w.?&-])({'|'.join(name for name in _ARGUMENTS if name)})=(?=(.?))")
+
+
+def describe_error(error: LeadfeederError) -> str:
+    """Return the lines to print for an error: its message and hint with options, and the option that solves it."""
+    text, hint = name_options(str(error)), option_hint(error)
+    options = re.findall(r"--[a-z-]+", hint or "")
+    is_named = bool(options) and all(re.search(rf"{option}\b", text) for option in options)
+    return text if hint is None or is_named else f"{text}\n{hint}"
+
+
+def name_options(text: str) -> str:
+    """Return a text with the options of the command line in place of the arguments of Python."""
+    text = text.replace('csv_dialect="excel"', "--excel")
+    text = _FLAG.sub(lambda found: "--" + (found[1] or found[2] or "resume").replace("_", "-"), text)
+    return _OPTION.sub(lambda found: _ARGUMENTS[found[1]] + ("" if found[2] in " .,)" else " "), text)
 
 
 def option_hint(error: LeadfeederError) -> str | None:

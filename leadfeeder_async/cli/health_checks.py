@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from leadfeeder_async._version import __version__
-from leadfeeder_async.cli.error_options import option_hint
+from leadfeeder_async.cli.error_options import name_options, option_hint
 from leadfeeder_async.cli.exit_codes import ExitCode, exit_code
 from leadfeeder_async.cli.record_tables import format_value
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -57,7 +57,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     @classmethod
     def of_error(cls, check: str, error: LeadfeederError, code: ExitCode | None = None) -> CheckResult:
         """Return the result of a check that failed with an error."""
-        hint = " ".join(filter(None, (error.hint, option_hint(error))))
+        hint = " ".join(filter(None, (name_options(error.hint or ""), option_hint(error))))
         return cls(check, "fail", _message(error), hint or None, code or exit_code(error), error)
 
 

@@ -245,7 +245,7 @@ async def test_ip_addresses_from_text_file(sandbox: Sandbox, tmp_path: Path) -> 
         (b"domain,x\na.test,1\n", ("--column", "site"), "has no column for 'site'. It has 'domain', 'x'."),
         ("domain\na.test\nmüller.test\n".encode("cp1252"), (), "line 3 is not valid utf-8"),
         (b"domain\na.test\n", ("--encoding", "klingon"), "no encoding 'klingon'"),
-        (b"domain\na.test\n", ("--max-credits", "-1"), "max_credits=-1"),
+        (b"domain\na.test\n", ("--max-credits", "-1"), "--max-credits -1"),
         (b"", (), "in.csv is empty: it has no header and no rows."),
         (b"\r\n \n\n", (), "in.csv is empty"),
         (b'domain,x\na.test,1\n"b.test,2\nc.test,3\n', (), "line 3 is not valid CSV: unexpected end of data."),
@@ -492,7 +492,7 @@ async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> 
     words = ("enrich", source, "--by", "website,email,name+city", "--max-credits", "9", "--out", out)
     assert (await leadfeeder(sandbox, *words))[0] == 2  # the first sheet is empty
     code, _, stderr = await leadfeeder(sandbox, *words, "--sheet", "Nope")
-    assert (code, "has no sheet 'Nope'" in stderr, "The command line option is --sheet." in stderr) == (2, True, True)
+    assert (code, "has no sheet 'Nope'" in stderr, "--sheet" in stderr) == (2, True, True)
     words = ("enrich", source, "--by", "website,email,name", "--max-credits", "9", "--out", out, "--sheet", "Leads")
     code, _, stderr = await leadfeeder_in_new_python(sandbox, *words, "--excel", LC_ALL="de_DE.UTF-8")
     assert (
@@ -522,7 +522,7 @@ async def test_total_in_the_last_row(sandbox: Sandbox, tmp_path: Path, last: str
 async def test_invalid_kinds_of_keys(sandbox: Sandbox, tmp_path: Path, by: str) -> None:
     """Keys that cannot be used exit with 2, and the error names the option."""
     code, _, stderr = await leadfeeder(sandbox, "enrich", write_input(tmp_path, range(2)), "--by", by, "--yes")
-    assert (code, "The command line option is --by." in stderr, sandbox.ledger.requests) == (2, True, [])
+    assert (code, "--by" in stderr, sandbox.ledger.requests) == (2, True, [])
 
 
 async def test_excel_needs_a_csv_file(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leadfeeder_async import errors
-from leadfeeder_async.cli.error_options import option_hint
+from leadfeeder_async.cli.error_options import describe_error, name_options, option_hint
 from tests.cli.command import leadfeeder
 
 
@@ -51,6 +51,32 @@ def database_error(reason: str) -> errors.DatabaseError:
 def test_option_hint(error: errors.LeadfeederError, hint: str | None) -> None:
     """The hint depends on the class and the attributes of an error."""
     assert option_hint(error) == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Choose another path, or pass overwrite=True.", "Choose another path, or pass --overwrite."),
+        ("pass overwrite=True without resume or retry_failed.", "pass --overwrite without --resume or --retry-failed."),
+        ("Pass column= with one of these names.", "Pass --column with one of these names."),
+        ("run a sync with lookback_days=12 once.", "run a sync with --lookback 12 once."),
+        ("since='1.1.2026' is not a date", "--since '1.1.2026' is not a date"),
+        ('Pass csv_dialect="excel", or encoding="cp1252".', 'Pass --excel, or --encoding "cp1252".'),
+        ("GET https://a.test/?limit=5&by=3 and --column=x", "GET https://a.test/?limit=5&by=3 and --column=x"),
+        ("A resume of the job", "A resume of the job"),
+    ],
+)
+def test_options_in_place_of_arguments(text: str, expected: str) -> None:
+    """A message names the options of the command line, and no argument of Python."""
+    assert name_options(text) == expected
+
+
+def test_named_option_is_not_repeated() -> None:
+    """The line with the option is only added if the message does not name it."""
+    error = checkpoint_error("exists")
+    assert describe_error(error).count("--overwrite") == 1
+    named = errors.CheckpointError("x exists.", hint="Pass overwrite=True.", reason="exists")
+    assert describe_error(named) == "x exists. Pass --overwrite."
 
 
 @pytest.mark.parametrize(
