@@ -51,7 +51,11 @@ from leadfeeder_async.types import VisitOrder
 T = TypeVar("T", bound=HasId)
 
 DayZone = Annotated[str, Parameter(name="--tz", help="The time zone of --since and --until, such as Europe/Berlin.")]
-IncludeCompany = Annotated[bool, FLAG, Parameter(help="Include all fields of each company, not only its id.")]
+IncludeCompany = Annotated[
+    bool,
+    FLAG,
+    Parameter(help="Include all fields of each company, not only its id. --fields with one of them includes them too."),
+]
 
 export = App(name="export", help="Export a list to a file or to stdout.", group_parameters=OPTIONS_GROUP)
 
@@ -82,7 +86,7 @@ async def visits(
 
     Credits: none.
     """
-    include: list[WebVisitInclude] | None = ["company"] if include_company else None
+    include = _included(target, is_wanted=include_company)
     days = _date_range(since, until, tz, target)
     filters = None if filter is None else read_filter_option(filter, target.out)
     await _export(
@@ -117,7 +121,7 @@ async def visitor_companies(
 
     Credits: none.
     """
-    include: list[WebVisitInclude] | None = ["company"] if include_company else None
+    include = _included(target, is_wanted=include_company)
     check_argument(
         tz == "UTC",
         f"--tz {tz} cannot be used, because the API lists visiting companies by days in UTC.",
@@ -247,6 +251,13 @@ async def _export(
             csv_dialect=csv_dialect(target.out, excel=target.excel),
             fields=split_fields(target.fields),
         )
+
+
+def _included(target: OutputTarget, *, is_wanted: bool) -> list[WebVisitInclude] | None:
+    """Return the relations to include. Without the company, columns such as ``company.name`` would be empty."""
+    names = split_fields(target.fields) or ()
+    is_named = any(name.startswith("company.") and name != "company.id" for name in names)
+    return ["company"] if is_wanted or is_named else None
 
 
 def _date_range(since: str, until: str, tz: str, target: OutputTarget) -> DateWindow:

@@ -103,8 +103,8 @@ async def watch(
 
 def parse_interval(text: str) -> float:
     """Return the seconds of an interval such as ``30s``, ``5m`` or ``1h``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    check_argument(match, f"--every {text!r} is not an interval.", "Write `30s`, `5m` or `1h`.")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    check_argument(match, f"--every {text!r} is not an interval with a unit.", "Write `30s`, `5m` or `1h`.")
     return float(match[1]) * _SECONDS[match[2]] if match else 0.0
 
 

@@ -606,6 +606,19 @@ async def test_enrichment_of_fields(sandbox: Sandbox, tmp_path: Path) -> None:
     assert len(sandbox.ledger.requests) == requests
 
 
+async def test_retry_keeps_the_format_for_excel(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A retry without ``--excel`` would remove the protection from formulas, so it is refused."""
+    source, out = tmp_path / "keys.txt", tmp_path / "out.csv"
+    source.write_text("company-30.test\n", encoding="utf-8")
+    words = ("enrich", source, "--by", "domain", "--max-credits", "0", "--out", out)
+    assert (await leadfeeder(sandbox, *words, "--excel"))[0] == 4
+    before = out.read_bytes()
+    code, _, stderr = await leadfeeder(sandbox, *words, "--retry-failed")
+    assert (code, "was written for Excel. Pass --excel again." in stderr, out.read_bytes()) == (2, True, before)
+    assert (await leadfeeder(sandbox, *words, "--excel", "--retry-failed"))[0] == 4
+    assert out.read_bytes() == before
+
+
 async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> None:
     """JSON lines with picked fields are not retried, because their records would be lost."""
     source, out = tmp_path / "keys.txt", tmp_path / "out.ndjson"

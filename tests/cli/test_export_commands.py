@@ -62,9 +62,10 @@ async def test_workbooks_are_not_written(export_sandbox: Sandbox, tmp_path: Path
 
 async def test_export_of_fields(export_sandbox: Sandbox, tmp_path: Path) -> None:
     """``--fields`` picks and orders the columns of files and of stdout. A misspelled field is refused at once."""
-    words = ("export", "visits", "--limit", "3", "--include-company", "--fields")
-    code, stdout, _ = await leadfeeder(export_sandbox, *words, "company.name,id")
+    words = ("export", "visits", "--limit", "3", "--fields")
+    code, stdout, _ = await leadfeeder(export_sandbox, *words, "company.name,id")  # includes the company
     assert (code, [list(line) for line in json_lines(stdout)]) == (0, [["company.name", "id"]] * 3)
+    assert all(line["company.name"] for line in json_lines(stdout))
     out = tmp_path / "visits.csv"
     code, _, _ = await leadfeeder(export_sandbox, *words, "company.name, id", "--out", out)
     names = [line["company.name"] for line in json_lines(stdout)]

@@ -107,7 +107,7 @@ async def test_webhook(live: Sandbox, tmp_path: Path) -> None:
     state = tmp_path / "visits.state"
     async with handler_server(receive) as url:
         secret = f"{url}/T000/secret"
-        process = await start(live, "watch", "--every", "1", "--webhook", secret, "--state", state)
+        process = await start(live, "watch", "--every", "1s", "--webhook", secret, "--state", state)
         await until_requests(live, 2)
         new = list(live.world.add_visits(3))
         _, stderr = await process.communicate()
@@ -120,7 +120,9 @@ async def test_webhook(live: Sandbox, tmp_path: Path) -> None:
         assert received[0][1]["id"] == new[0]
         assert received[0][1]["relationships"]["company"]["attributes"]["name"]
         statuses += [200]
-        process = await start(live, "watch", "--every", "1", "--webhook", secret, "--state", state, "--format", "slack")
+        process = await start(
+            live, "watch", "--every", "1s", "--webhook", secret, "--state", state, "--format", "slack"
+        )
         async with asyncio.timeout(30):
             while len(received) < 5:
                 await asyncio.sleep(0.01)
@@ -201,8 +203,10 @@ async def test_webhook_with_a_status_that_accepts_nothing(status: str) -> None:
 
 
 def test_intervals() -> None:
-    """Intervals are seconds, or numbers with a unit."""
-    assert [parse_interval(text) for text in ("30", "30s", "5m", "1.5h")] == [30, 30, 300, 5_400]
+    """Intervals are numbers with a unit. ``5`` alone may mean minutes or seconds."""
+    assert [parse_interval(text) for text in ("30s", "5m", "1.5h")] == [30, 300, 5_400]
+    with pytest.raises(ConfigurationError, match="--every '5' is not an interval with a unit"):
+        parse_interval("5")
     with pytest.raises(ConfigurationError, match="--every 'often' is not an interval"):
         parse_interval("often")
 

@@ -10,6 +10,7 @@ lost.
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -227,6 +228,8 @@ async def enrich_file(
     check_table(path, csv_dialect)
     columns = pick_columns(all_columns(job), fields)
     is_retry = job.options.retry_failed
+    if is_retry:
+        _check_dialect(path, csv_dialect)
     if is_retry and fields is not None:
         _check_retryable(path, columns)
     if overwrite or is_retry:
@@ -328,6 +331,19 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
 
 
 _TABLES_ONLY = "Only .csv and .parquet files, and JSON lines that were written without fields, can be retried."
+
+
+def _check_dialect(path: Path, csv_dialect: CsvDialect) -> None:
+    """Raise ConfigurationError if a retry would write a file for Excel without its protection from formulas."""
+    if csv_dialect == "excel" or path.suffix.lower() != ".csv" or not path.exists():
+        return
+    with path.open("rb") as file:
+        check_argument(
+            file.read(len(BOM_UTF8)) != BOM_UTF8,
+            f"{path} was written for Excel.",
+            'Pass csv_dialect="excel" again.',
+            argument="csv_dialect",
+        )
 
 
 def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
