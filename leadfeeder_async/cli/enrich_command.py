@@ -50,7 +50,10 @@ async def enrich(
     ] = None,
     out: Out = None,
     column: Annotated[str | None, Parameter(help="The column of the key. Default: detected by common names.")] = None,
-    max_credits: Annotated[int | None, Parameter(help="The maximum number of credits to charge in all runs.")] = None,
+    max_credits: Annotated[
+        int | None,
+        Parameter(help="The most credits to charge in this and resumed runs. A retry has its own limit."),
+    ] = None,
     limit: Annotated[int | None, Parameter(help="Read only this many rows of the input.")] = None,
     min_score: Annotated[float, Parameter(help="The minimum score of a match, from 0 to 1.")] = 0.8,
     dry_run: Annotated[bool, FLAG, Parameter(help="Match the rows for free and print the maximum cost.")] = False,
