@@ -72,13 +72,21 @@ _DATABASE_REASONS = frozenset({"missing", "not_synced"})
 """The ``reason`` of each DatabaseError that a sync corrects."""
 
 
-_FLAG = re.compile(r"\b(allow_free_mail|overwrite|resume|retry_failed)=True\b|\b(retry_failed)\b|(?<=without )resume\b")
-_OPTION = re.compile(rf"(?<![\w.?&-])({'|'.join(name for name in _ARGUMENTS if name)})=(?=(.?))")
+_FLAG = re.compile(
+    r"(?<![\w.?&'\"/-])(?:(allow_free_mail|overwrite|resume|retry_failed)=True|(retry_failed)|(?<=without )resume)"
+    r"(?![\w'\"/]|\.\w)"
+)
+_OPTION = re.compile(rf"(?<![\w.?&'\"/-])({'|'.join(name for name in _ARGUMENTS if name)})=(?=(.?))")
 
 
 def describe_error(error: LeadfeederError) -> str:
     """Return the lines to print for an error: its message and hint with options, and the option that solves it."""
-    text, hint = name_options(str(error)), option_hint(error)
+    text, hint = str(error), option_hint(error)
+    if error.hint:
+        text = text.removesuffix(error.hint) + name_options(error.hint)
+    argument = error.argument if isinstance(error, ConfigurationError) else None
+    if argument in _ARGUMENTS and text.startswith(f"{argument}="):  # other parts can be texts of the user
+        text = f"{_ARGUMENTS[argument]} {text.removeprefix(f'{argument}=')}"
     options = re.findall(r"--[a-z-]+", hint or "")
     is_named = bool(options) and all(re.search(rf"{option}\b", text) for option in options)
     return text if hint is None or is_named else f"{text}\n{hint}"

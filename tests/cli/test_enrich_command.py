@@ -32,7 +32,7 @@ from tests.cli.command import (
     set_credits,
     start,
 )
-from tests.support.requirements import make_link
+from tests.support.requirements import make_link, needs_fifos
 
 
 @pytest.fixture
@@ -617,6 +617,17 @@ async def test_retry_keeps_the_format_for_excel(sandbox: Sandbox, tmp_path: Path
     assert (code, "was written for Excel. Pass --excel again." in stderr, out.read_bytes()) == (2, True, before)
     assert (await leadfeeder(sandbox, *words, "--excel", "--retry-failed"))[0] == 4
     assert out.read_bytes() == before
+
+
+@needs_fifos
+async def test_retry_of_a_pipe(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A pipe is refused, because reading it would never end."""
+    source, out = tmp_path / "keys.txt", tmp_path / "out.csv"
+    source.write_text("company-30.test\n", encoding="utf-8")
+    os.mkfifo(out)
+    words = ("enrich", source, "--by", "domain", "--max-credits", "0", "--out", out, "--retry-failed")
+    code, _, stderr = await leadfeeder(sandbox, *words)
+    assert (code, "is a link, a device or a pipe" in stderr) == (2, True)
 
 
 async def test_retry_of_picked_json_lines(sandbox: Sandbox, tmp_path: Path) -> None:

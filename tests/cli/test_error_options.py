@@ -64,6 +64,7 @@ def test_option_hint(error: errors.LeadfeederError, hint: str | None) -> None:
         ('Pass csv_dialect="excel", or encoding="cp1252".', 'Pass --excel, or --encoding "cp1252".'),
         ("GET https://a.test/?limit=5&by=3 and --column=x", "GET https://a.test/?limit=5&by=3 and --column=x"),
         ("A resume of the job", "A resume of the job"),
+        ("hive/since=2026-11-01/retry_failed.csv, 'limit=10'", "hive/since=2026-11-01/retry_failed.csv, 'limit=10'"),
     ],
 )
 def test_options_in_place_of_arguments(text: str, expected: str) -> None:
@@ -75,8 +76,16 @@ def test_named_option_is_not_repeated() -> None:
     """The line with the option is only added if the message does not name it."""
     error = checkpoint_error("exists")
     assert describe_error(error).count("--overwrite") == 1
-    named = errors.CheckpointError("x exists.", hint="Pass overwrite=True.", reason="exists")
-    assert describe_error(named) == "x exists. Pass --overwrite."
+    named = errors.CheckpointError("since=a/x exists.", hint="Pass overwrite=True.", reason="exists")
+    assert describe_error(named) == "since=a/x exists. Pass --overwrite."
+
+
+def test_texts_of_the_user_are_not_changed() -> None:
+    """Only the hint, and an argument at the beginning of the message, get the name of an option."""
+    error = errors.ConfigurationError("There is no tag retry_failed or limit=10.", hint="Pass limit=3.")
+    assert describe_error(error) == "There is no tag retry_failed or limit=10. Pass --limit 3."
+    error = errors.ConfigurationError("limit=-1 must be 0 or more.", hint="", argument="limit")
+    assert describe_error(error).startswith("--limit -1 must be 0 or more.")
 
 
 @pytest.mark.parametrize(

@@ -146,20 +146,25 @@ class InputFile(Iterable[FileRow]):
             self._raise_changed("fewer")
 
     def _count_rows(self) -> int:
-        count, names, found = 0, tuple[str, ...](), dict[str, str]()
+        count, names, found, seen = 0, tuple[str, ...](), dict[str, str](), dict[str, str]()
         first = list[Mapping[str, object]]()
+        has_strings = False
         for row in self._read_rows():
             count += 1
             if self._source is not None or not isinstance(row.cells, Mapping):
+                has_strings = True
                 continue
             if tuple(row.cells) != names:
                 names = tuple(row.cells)
                 found = find_names(names, self._rules)
+                seen |= found
             self._json_columns |= {alias: name for alias, name in found.items() if has_value(row.cells[name])}
             if len(first) < MAX_HEADER_ROWS:
                 first.append(row.cells)
-        if first:
-            self._check_json_columns(first)
+        if first and not has_strings and all(rule.choose_name(seen) is None for rule in self._rules):
+            self._raise_no_column(list(dict.fromkeys(name for row in first for name in row)))
+        names = self.key_columns
+        self._check_numbers(names, [[_shown(row.get(name)) for name in names] for row in first])
         return count
 
     def _read_rows(self) -> Generator[FileRow]:
@@ -273,13 +278,6 @@ class InputFile(Iterable[FileRow]):
             self._raise_no_column(list(unique_column_names(widest).values()))
         return Header()
 
-    def _check_json_columns(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Raise ConfigurationError if the objects have no key, or if their first rows have numbers in its place."""
-        names = self.key_columns
-        if all(rule.find_column(names) is None for rule in self._rules):
-            self._raise_no_column(list(dict.fromkeys(name for row in rows for name in row)))
-        self._check_numbers(names, [[_shown(row.get(name)) for name in names] for row in rows])
-
     def _check_header(self, rows: Sequence[TableRow], place: int) -> None:
         """Raise ConfigurationError if the rows around a header show that it may be another one."""
         cells, header = [row.cells for row in rows], rows[place].cells
@@ -290,8 +288,10 @@ class InputFile(Iterable[FileRow]):
             names = [name for given, name in unique if normalize_column_name(given) == normalized]
             raise ConfigurationError(
                 f"{self.path} has several columns with the name {repeated!r}.",
-                hint=f"Pass column= with one of {_list_of(names)}.",
-                argument="column",
+                hint=f"Pass column= with one of {_list_of(names)}."
+                if len(self._rules) == 1
+                else f"Name the column in its key, such as domain=Website. There is {_list_of(names)}.",
+                argument="column" if len(self._rules) == 1 else "by",
             )
         self._check_numbers(header, cells[place + 1 :])
         data = find_data_above(cells, place, self._rules) if place else None

@@ -205,7 +205,7 @@ def parse_rules(by: str | Collection[str], column: str | None = None) -> tuple[K
     check_argument(
         len(keys) == 1 or column is None,
         f"column={column!r} does not say for which of the keys {', '.join(keys)} it is.",
-        "Pass by=['kind=column', ...], such as 'domain=Website', instead of column=.",
+        "Leave it out, and name the column in its key, such as domain=Website.",
         argument="by",
     )
     rules = tuple(_parse_rule(key, column) for key in keys)
@@ -344,7 +344,7 @@ class KeyFinder:
     def _columns_of_rule(self, rule: KeyRule) -> _RuleColumns:
         """Return the columns of a rule in the current row. It has no key if other rows have a more likely column."""
         found = self._found
-        known = {**self._known, **found}  # an empty column of this row is not that of others
+        known = self._known if self._known and self._given_columns else {**self._known, **found}
         alias = rule.choose_name(known)
         location = (
             (kind, tuple(found[alias] for alias in aliases if alias in found))

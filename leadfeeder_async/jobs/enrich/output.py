@@ -43,6 +43,7 @@ from leadfeeder_async.jobs.resumable_file import (
     load_unfinished,
     open_resumable,
     partial_path,
+    validate_target,
 )
 from leadfeeder_async.jobs.tabular import check_table, is_table, pick_columns
 from leadfeeder_async.models.columns import Column, columns_of
@@ -229,6 +230,7 @@ async def enrich_file(
     columns = pick_columns(all_columns(job), fields)
     is_retry = job.options.retry_failed
     if is_retry:
+        validate_target(path, overwrite=True)
         _check_dialect(path, csv_dialect)
     if is_retry and fields is not None:
         _check_retryable(path, columns)
@@ -335,7 +337,7 @@ _TABLES_ONLY = "Only .csv and .parquet files, and JSON lines that were written w
 
 def _check_dialect(path: Path, csv_dialect: CsvDialect) -> None:
     """Raise ConfigurationError if a retry would write a file for Excel without its protection from formulas."""
-    if csv_dialect == "excel" or path.suffix.lower() != ".csv" or not path.exists():
+    if csv_dialect == "excel" or path.suffix.lower() != ".csv" or not path.is_file():
         return
     with path.open("rb") as file:
         check_argument(

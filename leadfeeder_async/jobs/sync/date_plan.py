@@ -220,7 +220,8 @@ def reread_hint(first_gap: date | None, last_day: date, lookback_days: int) -> s
         return "The next sync retries these rows if their dates are within its lookback."
     return (
         f"Rows of {first_gap} or later are missing, and later syncs do not read them again. When the server returns "
-        f"them, run a sync with lookback_days={missed} once."
+        f"them, run one sync whose lookback begins on that day: with lookback_days={missed} now, and one more for each "
+        "day that is synced until then."
     )
 
 

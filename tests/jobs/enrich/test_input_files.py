@@ -211,8 +211,11 @@ FILES: list[tuple[str, bytes | str, str | list[str], list[str], str]] = [
     ("period.csv", "Zeitraum von;01.01.2026;\nZeitraum bis;31.03.2026;\nBerater;1234567;\nFirma;Ort;USt-IdNr;Stand\nMüller;Kiel;DE123456788;x\n", "vat", ["DE123456788"], "header in line 4"),
     ("romania.csv", "Company,Tax ID\nMüller,1590082\nElbe,361757\n", "vat", ["1590082", "361757"], "in column 'Tax ID'"),
     ("accents.ndjson", "".join(f'{{"name": "Eva", "Größe {n}": 1}}\n' for n in range(250)) + '{"name": "Tom", "société": "Elbe"}\n', "name", [""] * 250 + ["Elbe"], "in column 'société'"),
-    ("null.ndjson", '{"website": "müller-nord.test"}\n{"domain": null, "website": "b.test"}\n{"website": "elbe.test"}\n', "domain", [NORD, "", ELBE], "in column 'website'"),
+    ("null.ndjson", '{"website": "müller-nord.test"}\n{"domain": null, "website": "b.test"}\n{"website": "elbe.test"}\n', "domain", [NORD, "b.test", ELBE], "in column 'website'"),
     ("next-table.csv", "Company;Umsatz;Segment\nMüller;5;A\n\nCompany;Ort;Land\nElbe;Kiel;DE\n", "name", ["Müller", "", "Elbe"], "header in line 1"),
+    ("empty-better.ndjson", '{"website": "müller-nord.test", "domain": ""}\n{"website": "elbe.test", "domain": ""}\n', "domain", DOMAINS, "in column 'website'"),
+    ("all-empty.ndjson", '{"domain": null, "id": 1}\n{"domain": "", "id": 2}\n', "domain", ["", ""], "JSON lines"),
+    ("strings-and-objects.ndjson", '"müller-nord.test"\n{"foo": 1}\n"elbe.test"\n', "domain", [NORD, "", ELBE], "JSON lines"),
 ]  # fmt: skip
 
 
