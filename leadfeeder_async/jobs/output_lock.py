@@ -189,17 +189,17 @@ def _try_lock(descriptor: int, path: Path, calls: LockCalls, *, is_created: bool
     try:
         return calls.try_lock(descriptor)
     except OSError as error:
-        if is_created:
-            lock_path(path).unlink(missing_ok=True)
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCK_ERRORS:
             raise
+        if is_created:
+            lock_path(path).unlink(missing_ok=True)  # nobody can have locked it
         raise CheckpointError(
             f"{path} cannot be locked: {error.strerror}.",
             hint="Its file system has no file locks, as some network drives. Choose a path on a local disk.",
         ) from error
 
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+NO_LOCK_ERRORS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """The errors of file systems that cannot lock files."""
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from leadfeeder_async import CheckpointError
+from leadfeeder_async import AsyncLeadfeeder, CheckpointError, DatabaseError
 from leadfeeder_async.jobs.output_lock import LOCK_CALLS, FcntlCalls, OutputLock, lock_path
+from leadfeeder_async.sync import sync_account
 from tests.jobs.helpers import names_in, small_disk
 from tests.support.requirements import is_windows, needs_fcntl, needs_fork, needs_open_files_removed
 
@@ -138,9 +139,17 @@ def test_file_system_without_locks(tmp_path: Path, code: int) -> None:
     """An output on a file system without locks is refused with the reason, and no file is left."""
     with pytest.raises(CheckpointError, match=r"o\.ndjson cannot be locked: .*no file locks.*local disk"):
         OutputLock.acquire(tmp_path / "o.ndjson", NoLocks(code))
+    assert names_in(tmp_path) == []
     with pytest.raises(OSError, match="Input/output error"):
         OutputLock.acquire(tmp_path / "o.ndjson", NoLocks(errno.EIO))
-    assert names_in(tmp_path) == []
+
+
+async def test_sync_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync on a file system without locks keeps the hint, because running it again would not help."""
+    monkeypatch.setattr(type(LOCK_CALLS), "try_lock", NoLocks(errno.ENOLCK).try_lock)
+    async with AsyncLeadfeeder("k", account_id="1", base_url="http://127.0.0.1:9") as lf:
+        with pytest.raises(DatabaseError, match=r"visits\.duckdb cannot be locked: .*local disk"):
+            await sync_account(lf, tmp_path / "visits.duckdb")
 
 
 def test_file_with_content_is_not_a_lock_file(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from leadfeeder_async.errors import (
 )
 from leadfeeder_async.jobs.checkpoint import Checkpoint, Count, JobKind, JobState
 from leadfeeder_async.jobs.duckdb_file import DEFAULT_MAX_LINE_BYTES
+from leadfeeder_async.jobs.output_lock import NO_LOCK_ERRORS
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, load_unfinished, open_resumable
 from leadfeeder_async.jobs.sync import row_mapping
 from leadfeeder_async.jobs.sync.date_plan import SyncRange
@@ -280,7 +281,8 @@ def translate_spool_errors(path: Path) -> Generator[None]:
                 hint="Everything read so far is kept. Make space and run the same call again.",
                 reason="no_space",
             ) from error
-        hint = error.hint if error.reason == "not_ours" else "Fix the problem and run the same call again."
+        has_hint = error.reason == "not_ours" or code in NO_LOCK_ERRORS
+        hint = error.hint if has_hint else "Fix the problem and run the same call again."
         raise DatabaseError(error.message, hint=hint) from error
 
 
