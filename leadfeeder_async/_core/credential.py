@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 
 from leadfeeder_async._core.redaction import Redactor
-from leadfeeder_async._core.worker_thread import call_in_thread
+from leadfeeder_async._core.worker_thread import start_in_thread
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import (
     AuthenticationError,
@@ -78,6 +78,8 @@ class Credential:
         self._wait_from: datetime | None = None
         self._is_rejected = False
         self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Future[object] | None = None
+        """The latest read of a provider that may block."""
         self._failure: tuple[float, LeadfeederError] | None = None
         self.redactor = Redactor() if source.secret is None else Redactor(source.secret)
         """Removes each credential from what servers send."""
@@ -213,8 +215,7 @@ class Credential:
 
     async def _fetch(self) -> tuple[Secret, datetime | None]:
         assert self._source.provider is not None
-        provider = self._source.provider
-        value = await call_in_thread(provider) if self._source.may_block else provider()
+        value = await self._read_blocking() if self._source.may_block else self._source.provider()
         if isawaitable(value):
             value = await value
         if self.kind == "api_key":
@@ -227,6 +228,13 @@ class Credential:
             f"The callable of access_token must return an AccessToken, not {kind} (its value is not shown).",
             argument="access_token",
         )
+
+    async def _read_blocking(self) -> object:
+        """Return the value of a provider that may block. If an earlier call of it hangs, wait for that one."""
+        assert self._source.provider is not None
+        if self._reading is None or self._reading.done():
+            self._reading = start_in_thread(self._source.provider)
+        return await asyncio.shield(self._reading)
 
     def _store(self, secret: Secret, expires_at: datetime | None) -> None:
         old, now = self._secret, datetime.now(UTC)
@@ -243,4 +251,8 @@ class Credential:
                 self._on_new_key(secret)
 
     def _failed(self, reason: str) -> CredentialError:
+        if self._source.may_block:
+            return CredentialError(
+                f"The key could not be read again ({reason}).", hint="Check LEADFEEDER_API_KEY_FILE or the keyring."
+            )
         return CredentialError(f"The callable of {self.kind} failed ({reason}).")

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from threading import Thread
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -54,9 +56,35 @@ async def run_in_thread(function: Callable[[], T]) -> T:
         raise
 
 
-async def call_in_thread(function: Callable[[], T]) -> T:
-    """Return the result of ``function``, which runs in a thread. A canceled caller does not wait for it."""
-    return await asyncio.wrap_future(_executor().submit(function))
+def start_in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
+    """Run ``function`` in a thread of its own, and return the future of its result.
+
+    The thread does not keep the program from ending, so the function may hang.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            finish = partial(_set_result, future, function())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
+            finish = partial(_set_exception, future, error)
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(finish)
+
+    Thread(target=run, name="leadfeeder-read", daemon=True).start()
+    return future
+
+
+def _set_result(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # nobody may wait for it any more
 
 
 def _executor() -> ThreadPoolExecutor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence, Sized
+from collections.abc import AsyncIterable, Awaitable, Sequence, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.record_tables import schema_of, schema_of_names, show_list, show_records, to_record
 from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async.errors import ConfigurationError, NotFoundError, check_argument
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
@@ -157,7 +157,7 @@ async def delete_tag(tag: TagName, /, *, yes: Yes = False, account_id: AccountId
         question = f"Delete the tag {_format(selected)} and remove it from all companies?"
         if not await confirm(question, yes=yes):
             return ExitCode.INCOMPLETE
-        await lf.tags.delete(selected.id)
+        await _delete(lf.tags.delete(selected.id))
     print_err(f"Deleted the tag {_format(selected)}.")
     return ExitCode.SUCCESS
 
@@ -291,7 +291,7 @@ async def delete_list(
         items = f" with {pluralize(selected.attributes.item_count, 'item')}" if selected.attributes.item_count else ""
         if not await confirm(f"Delete the {scope} list {_format(selected)}{items}?", yes=yes):
             return ExitCode.INCOMPLETE
-        await lf.lists.delete(selected.id)
+        await _delete(lf.lists.delete(selected.id))
     print_err(f"Deleted the {scope} list {_format(selected)}.")
     return ExitCode.SUCCESS
 
@@ -370,7 +370,7 @@ async def list_items(
 
 
 def find_by_id_or_name(wanted: str, known: Sequence[Record], kind: str, create: str = "") -> Record:
-    """Return the record with this id, or the only one with this name, ignoring case.
+    """Return the only record with this id or this name, ignoring case.
 
     Args:
         wanted: The id or the name.
@@ -382,14 +382,25 @@ def find_by_id_or_name(wanted: str, known: Sequence[Record], kind: str, create: 
         ConfigurationError: No record or several records have this name.
 
     """
-    matches = [item for item in known if item.id == wanted] or [item for item in known if has_name(item, wanted)]
+    check_argument(wanted.strip(), f"The name of the {kind} is empty.")
+    matches = [item for item in known if item.id == wanted or has_name(item, wanted)]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        message = f"There are {len(matches)} {plural(kind)} with the name {wanted!r}."
-        raise ConfigurationError(message, hint=f"Use the id instead: {_join(matches)}.")
+        message = f"There are {len(matches)} {plural(kind)} with the id or name {wanted!r}."
+        instead = "the other id or name" if any(item.id == wanted for item in matches) else "the id"
+        raise ConfigurationError(message, hint=f"Use {instead} instead: {_join(matches)}.")
     hint = f"Existing {plural(kind)}: {_join(known)}." if known else f"There are no {plural(kind)}."
     raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=f"{hint} {create}".rstrip())
+
+
+async def _delete(call: Awaitable[object]) -> None:
+    """Delete a record that was just listed. If the response is lost, the retry finds that it is gone."""
+    try:
+        await call
+    except NotFoundError as error:
+        if error.attempts < 2:
+            raise
 
 
 def find_to_rename(wanted: str, new_name: str, known: Sequence[Record], kind: str) -> Record:
@@ -412,6 +423,7 @@ def find_to_rename(wanted: str, new_name: str, known: Sequence[Record], kind: st
 
 def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:
     """Raise ConfigurationError if a record has this name. The API would create a second one."""
+    check_argument(name.strip(), f"The name of the {kind} is empty.")
     existing = [item for item in known if has_name(item, name)]
     check_argument(not existing, f"A {kind} with this name exists: {_join(existing)}.")
 

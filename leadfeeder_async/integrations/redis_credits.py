@@ -165,6 +165,10 @@ class RedisCredits:
         self._closed: bool = False
         self._outage: OutageTracker = OutageTracker()
         self._turn: anyio.Lock = anyio.Lock(fast_acquire=True)
+        self._lost_since: float | None = None
+        """When a reservation first found that the server had lost the totals."""
+        self._lost_last = 0.0
+        """When a reservation last found that."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat: asyncio.Task[None] | None = None
 
@@ -224,11 +228,11 @@ class RedisCredits:
 
         """
         self._check_process()
-        recovery_ends = _now() + max(self._outage_timeout, 2 * RECOVERY_TIME)  # also while other calls have their turn
+        started = _now()
         async with self._turn:
             self._closed = False
             try:
-                accepted = await self._send_reservation(most, context, recovery_ends)
+                accepted = await self._send_reservation(most, context, started)
             except BaseException:
                 self._spawn_report()  # the server may have received the reservation
                 raise
@@ -282,7 +286,7 @@ class RedisCredits:
                 if not self._closed and self._outage.may_try(_now()):
                     await self._try_report("report")
 
-    async def _send_reservation(self, most: int, context: ErrorContext, recovery_ends: float) -> bool:
+    async def _send_reservation(self, most: int, context: ErrorContext, started: float) -> bool:
         """Send a reservation until the server responds and has its totals. Return True if it was accepted."""
         while True:
             if self._outage.may_try(_now()):
@@ -299,8 +303,9 @@ class RedisCredits:
                     self._record_failure(error)
                 else:
                     if response is not None and (response.accepted or response.is_open):
+                        self._lost_since = None
                         return response.accepted
-                    if _now() > recovery_ends:
+                    if self._has_lost_too_long(started, _now()):
                         raise RateLimiterUnavailableError(
                             f"The Redis server loses the shared credits of {self.name!r} repeatedly.",
                             context,
@@ -313,6 +318,17 @@ class RedisCredits:
                     message, context, hint="Check the Redis server and its address."
                 ) from last
             await asyncio.sleep(RETRY_INTERVAL)
+
+    def _has_lost_too_long(self, started: float, now: float) -> bool:
+        """Record that the server has lost the totals, and return True if it does so for too long.
+
+        Calls wait for each other, so they share the time of the first loss. For a call that started after it, its own
+        time counts. A loss is forgotten after a pause.
+        """
+        if self._lost_since is None or now - self._lost_last > RECOVERY_TIME:
+            self._lost_since = now
+        self._lost_last = now
+        return now - max(self._lost_since, started) > max(self._outage_timeout, 2 * RECOVERY_TIME)
 
     async def _report(self) -> None:
         async with self._turn:

@@ -99,6 +99,35 @@ async def test_renaming_and_deleting_need_confirmation(quarter: Sandbox, argumen
         assert [record["attributes"]["name"] for record in kept] == [name]
 
 
+async def test_lost_response_of_a_deletion(quarter: Sandbox) -> None:
+    """If the response to a deletion is lost, the retry finds nothing to delete, and the command succeeds."""
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    quarter.fail_next(502, operation="delete_tag", after_work=True)
+    code, _, stderr = await leadfeeder(quarter, "tags", "delete", "Hot", "--yes")
+    assert (code, stderr.startswith("Deleted the tag 'Hot'")) == (0, True)
+
+
+@pytest.mark.parametrize("words", [("create", " "), ("rename", "Hot", ""), ("delete", ""), ("add", "", "159000001")])
+async def test_empty_name_of_a_tag(quarter: Sandbox, words: tuple[str, ...]) -> None:
+    """An empty name, such as that of a variable that is not set, selects and changes nothing."""
+    tags = quarter.records.tags
+    tags.add({"name": "Hot", "color": 1})
+    tags.add({"name": "", "color": 1})
+    code, _, stderr = await leadfeeder(quarter, "tags", *words, "--yes")
+    assert (code, "The name of the tag is empty." in stderr) == (2, True)
+    assert {request.method for request in quarter.ledger.requests} == {"GET"}
+
+
+async def test_id_that_is_the_name_of_another_tag(quarter: Sandbox) -> None:
+    """A value that is the id of a tag and the name of another one selects neither."""
+    tags = quarter.records.tags
+    first = tags.add({"name": "Hot", "color": 1})
+    tags.add({"name": first, "color": 1})
+    code, _, stderr = await leadfeeder(quarter, "tags", "delete", first, "--yes")
+    assert (code, f"There are 2 tags with the id or name '{first}'." in stderr) == (2, True)
+    assert (await leadfeeder(quarter, "tags", "delete", "Hot", "--yes"))[0] == 0
+
+
 async def test_missing_tags_and_lists_can_be_created(quarter: Sandbox, tmp_path: Path) -> None:
     """If there is no tag or list with a name, the command that creates it is printed. Workbooks have no ids."""
     code, _, stderr = await leadfeeder(quarter, "tags", "add", "Messe Köln", "159000001", "--yes")
@@ -334,7 +363,7 @@ async def test_name_of_several_tags(quarter: Sandbox) -> None:
     """A name that two tags have is refused, and the hint names their ids."""
     first, second = (quarter.records.tags.add({"name": name, "color": 1}) for name in ("Hot", "hot"))
     code, _, stderr = await leadfeeder(quarter, "tags", "add", "HOT", "159000001", "--yes")
-    assert (code, "There are 2 tags with the name 'HOT'." in stderr) == (2, True)
+    assert (code, "There are 2 tags with the id or name 'HOT'." in stderr) == (2, True)
     assert first in stderr
     assert second in stderr
     assert not quarter.records.company_tags

@@ -6,6 +6,8 @@ import asyncio
 import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -540,6 +542,41 @@ async def test_key_file_follows_a_rotation(sandbox: Sandbox, tmp_path: Path, mon
         with pytest.raises(CredentialError, match="cannot be read"):
             await lf.users.me()
     assert old not in str(file)
+
+
+HANGING = """
+import asyncio, os, sys
+from leadfeeder_async import AsyncLeadfeeder, DeadlineExceededError
+from leadfeeder_async.sandbox import Sandbox
+
+
+async def main(file):
+    async with Sandbox(companies=2, visits=2) as sandbox:
+        with open(file, "w") as opened:
+            opened.write(sandbox.api_key)
+        async with AsyncLeadfeeder(base_url=sandbox.url, account_id="310042") as lf:
+            os.unlink(file)
+            os.mkfifo(file)
+            sandbox.rotate_key()
+            try:
+                await lf.with_options(deadline=0.2).users.me()
+            except DeadlineExceededError:
+                print("late")
+
+
+open(sys.argv[1], "w").write("k" * 20)
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@needs_fifos
+def test_hanging_key_file_keeps_no_program_alive(tmp_path: Path) -> None:
+    """A program ends although a thread still waits for the key file."""
+    file = tmp_path / "key"
+    environment = {**os.environ, "LEADFEEDER_API_KEY_FILE": str(file)}
+    command = [sys.executable, "-c", HANGING, str(file)]
+    got = subprocess.run(command, check=False, env=environment, capture_output=True, encoding="utf-8", timeout=30)
+    assert (got.returncode, got.stdout) == (0, "late\n"), got.stderr
 
 
 @needs_fifos

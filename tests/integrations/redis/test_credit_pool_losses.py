@@ -365,6 +365,18 @@ async def test_loss_holds_concurrent_calls_no_longer(redis_server: RedisServer) 
         await asyncio.wait_for(pool.aclose(), 5)
 
 
+async def test_loss_during_a_wait_is_not_repeated(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time in which a call waits for others does not count, so one loss of the totals fails no call."""
+    monkeypatch.setattr(redis_credits, "RECOVERY_TIME", 0.3)
+    async with RedisCredits(redis_server.url, "job", 10, KEY, timeout=5.0, outage_timeout=0.1) as pool:
+        assert await spend(pool, 1) == 1
+        async with pool._turn:
+            call = asyncio.create_task(pool.reserve(1, CONTEXT))
+            await asyncio.sleep(0.8)  # more than the two recoveries that repeated losses may take
+            redis_server.execute("FLUSHALL")
+        await asyncio.wait_for(call, 5)
+
+
 async def test_refused_restore_ends_after_the_outage_timeout(pools: AsyncExitStack, redis_server: RedisServer) -> None:
     """A server that answers a command, but refuses to restore the totals, holds no call longer than an outage."""
     assert await spend(await open_pool(pools, redis_server), 1) == 1
