@@ -210,6 +210,37 @@ def _normalize_raw(record: msgspec.Raw, included: IncludedResolver) -> bytes:
         return bytes(record)
 
 
+def unwrap_relationships(row: bytes) -> bytes:
+    """Return a row without ``data`` wrappers around its related records. A row without wrappers stays as it is."""
+    try:
+        related = _RELATED.decode(row).relationships.values()
+    except UNREADABLE:
+        return row
+    if not any(map(_is_wrapper, related)):
+        return row
+    return _normalize_raw(msgspec.Raw(row), IncludedResolver(msgspec.Raw(), 0))
+
+
+class _Related(msgspec.Struct):
+    relationships: dict[str, msgspec.Raw] = {}
+
+
+class _Wrapper(msgspec.Struct):
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_RELATED, _WRAPPER = msgspec.json.Decoder(_Related), msgspec.json.Decoder(_Wrapper)
+
+
+def _is_wrapper(related: msgspec.Raw) -> bool:
+    try:
+        found = _WRAPPER.decode(related)
+    except UNREADABLE:
+        return False
+    return found.data is not msgspec.UNSET and found.id is msgspec.UNSET
+
+
 class IncludedResolver:
     """Finds the included records that relationships name.
 

@@ -14,6 +14,7 @@ from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, DecodedPage
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.json_text import is_utf8
+from leadfeeder_async._core.normalize import unwrap_relationships
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
@@ -52,7 +53,7 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
 
 
 class RawDecoder(msgspec.Struct, frozen=True):
-    """Decodes pages into rows that are views of the body, each without line breaks."""
+    """Decodes pages into rows that are views of the body, each without line breaks and wrapped relationships."""
 
     executor: RequestExecutor
     endpoint: Endpoint[Response[tuple[msgspec.Raw, ...]]]
@@ -65,7 +66,8 @@ class RawDecoder(msgspec.Struct, frozen=True):
         return self._check(page, body)
 
     def _check(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
-        is_clean = is_utf8(body) and b"\n" not in body and b"\r" not in body and all(map(_is_object, page.items))
+        is_plain = b"\n" not in body and b"\r" not in body and body.count(b'"data"') <= 1
+        is_clean = is_plain and is_utf8(body) and all(map(_is_object, page.items))
         return page if is_clean else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
@@ -76,6 +78,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable
         for row in map(bytes, page.items):
             if is_utf8(row) and _is_object(row):
+                row = unwrap_relationships(row) if b'"data"' in row else row
                 rows.append(msgspec.Raw(strip_line_breaks(row)))
                 continue
             undecodable += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import errno
 import json
 from collections import Counter
@@ -650,6 +651,46 @@ async def test_large_pages_with_line_breaks(tmp_path: Path) -> None:
         with pytest.raises(IncompleteListError, match="not UTF-8"):
             await pager.to_file(tmp_path / "out.ndjson")
     assert read_ids(partial_path(tmp_path / "out.ndjson")) == [str(number) for number in range(100) if number != 7]
+
+
+@pytest.mark.parametrize("padding", [0, 4_000])
+async def test_wrapped_relationships_fill_the_columns(tmp_path: Path, padding: int) -> None:
+    """A file has the related ids of rows that wrap relationships in ``data`` as JSON:API servers do."""
+
+    def row(number: int) -> dict[str, Any]:
+        company = {"data": {"id": number * 10, "type": "company_summary"}}
+        related = {"company": company, "location": {"links": {}, "data": None}}
+        attributes = {"source": "data", "landing_page_path": "x" * padding}
+        return {"id": str(number), "type": "web_visit", "attributes": attributes, "relationships": related}
+
+    async def handle(request: web.Request) -> web.Response:
+        rows = [row(number) for number in range(100)]
+        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": 100, "page_count": 1}}})
+
+    async with handler_server(handle) as url, client_of(url) as lf:
+        pager = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-01")
+        await pager.to_file(tmp_path / "out.csv")
+        await pager.to_file(tmp_path / "out.ndjson")
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8-sig") as file:
+        cells = [line["company.id"] for line in csv.DictReader(file)]
+    assert cells == [str(number * 10) for number in range(100)]
+    related = [line["relationships"] for line in read_lines(tmp_path / "out.ndjson")]
+    assert related[7] == {"company": {"id": "70", "type": "company_summary"}, "location": None}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_attributes_named_data_stay_unchanged(tmp_path: Path, wrapped: bool) -> None:
+    """Only the relationships of a row are unwrapped. A row without wrappers is exported as the server sent it."""
+    company = '{"data":{"id":"9","type":"c"}}' if wrapped else '{"id":"9","type":"c","data":{"id":"8"}}'
+    row = (
+        f'{{"id":"1","type":"t","attributes":{{"data":{{"id":null}},"x":1e2}},"relationships":{{"company":{company}}}}}'
+    )
+    body = f'{{"data":[{row}],"meta":{{"pagination":{{"total_count":1,"page_count":1}}}}}}'.encode()
+    async with raw_server(http(body)) as server, client_of(server.url) as lf:
+        await lf.tags.list().to_file(tmp_path / "out.ndjson")
+    text = (tmp_path / "out.ndjson").read_text().strip()
+    expected = row.replace(company, '{"id":"9","type":"c"}').replace("1e2", "100.0") if wrapped else row
+    assert text == expected
 
 
 @pytest.mark.parametrize("row_id", [None, 7.0])
