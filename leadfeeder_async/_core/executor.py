@@ -429,13 +429,12 @@ class RequestExecutor:
         if call.reservation is not None:
             may_have_charged = trace.sent != "no" and not _is_client_error(error)
             call.reservation.record_attempt(trace.charged, is_received=error is None, may_have_charged=may_have_charged)
-        self._emit_event(trace, error)
+        if trace.connect_started and (self._state.on_attempt is not None or logger.isEnabledFor(logging.DEBUG)):
+            self._emit_event(trace, error)
         trace.response = None  # timers of the attempt keep its trace until they expire, even if they are canceled
 
     def _emit_event(self, trace: AttemptTrace, error: BaseException | None) -> None:
-        on_attempt, is_logged = self._state.on_attempt, logger.isEnabledFor(logging.DEBUG)
-        if not trace.connect_started or (on_attempt is None and not is_logged):
-            return
+        on_attempt = self._state.on_attempt
         trace.start_phase(trace.phase)
         meta = trace.meta or Meta()
         is_small = trace.response is not None and len(trace.response.body) <= MAX_INLINE_BYTES
@@ -444,7 +443,7 @@ class RequestExecutor:
         request_id = trace.request_id(error) or meta.request_id
         request_id = None if request_id is None else self._state.redactor.text(request_id)
         event = trace.event(error, meta, request_id)
-        if is_logged:
+        if logger.isEnabledFor(logging.DEBUG):
             log_attempt(event)
         if on_attempt is not None:
             call_hook(on_attempt, event)

@@ -110,7 +110,7 @@ async def sync_account(
     are merged by account and id, so one file can contain several accounts. After any interruption, the same call
     continues.
 
-    Rows are collected in a file with the suffix ``.part`` beside the database, and merged in slices of about 20,000
+    Rows are collected in a file with the suffix ``.part`` beside the database, and merged in slices of about 30,000
     visits. The database is open only while a slice is merged, so other processes can read it in between.
 
     Args:
