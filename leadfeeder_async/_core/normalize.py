@@ -212,6 +212,8 @@ def _normalize_raw(record: msgspec.Raw, included: IncludedResolver) -> bytes:
 
 def unwrap_relationships(row: bytes) -> bytes:
     """Return a row without ``data`` wrappers around its related records. A row without wrappers stays as it is."""
+    if b'"data"' not in row:
+        return row
     try:
         related = _RELATED.decode(row).relationships.values()
     except UNREADABLE:

@@ -78,8 +78,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable
         for row in map(bytes, page.items):
             if is_utf8(row) and _is_object(row):
-                row = unwrap_relationships(row) if b'"data"' in row else row
-                rows.append(msgspec.Raw(strip_line_breaks(row)))
+                rows.append(msgspec.Raw(strip_line_breaks(unwrap_relationships(row))))
                 continue
             undecodable += 1
             if len(errors) < MAX_ITEM_ERRORS:
