@@ -420,6 +420,12 @@ def _active_entries() -> tuple[_ActiveBudget, ...]:
     return tuple(entry for entry in ACTIVE_BUDGETS.get() if not entry.ended)
 
 
+class CountsBudgets(Protocol):
+    """The client that a block of a budget belongs to."""
+
+    open_budgets: int
+
+
 class BudgetScope:
     """Apply a budget to the calls of one client inside an ``async with`` block and in the tasks it starts.
 
@@ -427,18 +433,20 @@ class BudgetScope:
     an unfinished async generator, the budget ends for all contexts.
     """
 
-    def __init__(self, client: object, budget: Budget) -> None:
+    def __init__(self, client: CountsBudgets, budget: Budget) -> None:
         self._client = client
         self._budget = budget
         self._entered = list[tuple[_ActiveBudget, Token[tuple[_ActiveBudget, ...]]]]()
 
     async def __aenter__(self) -> Budget:
         entry = _ActiveBudget(self._client, self._budget)
+        self._client.open_budgets += 1
         self._entered.append((entry, ACTIVE_BUDGETS.set((*_active_entries(), entry))))
         return self._budget
 
     async def __aexit__(self, *_: object) -> None:
         entry, token = self._entered.pop(self._last_entered_here())
+        self._client.open_budgets -= 1
         remaining = tuple(other for other in _active_entries() if other is not entry)
         try:
             ACTIVE_BUDGETS.reset(token)

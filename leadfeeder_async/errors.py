@@ -69,6 +69,14 @@ RequestPhase: TypeAlias = Literal[
 _SENT_RANK: dict[SentState, int] = {"no": 0, "maybe": 1, "yes": 2}
 
 
+def may_concern_one_account(error: LeadfeederError) -> bool:
+    """Return True for a denied access that may concern only one account or one permission, and not the credential."""
+    return error.code == "access_denied" and error.status == FORBIDDEN
+
+
+FORBIDDEN = 403
+
+
 def merge_sent(first: SentState, second: SentState) -> SentState:
     """Return the stronger of two states: ``yes`` over ``maybe`` over ``no``."""
     return first if _SENT_RANK[first] >= _SENT_RANK[second] else second

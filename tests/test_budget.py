@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import json
 import random
@@ -53,6 +54,21 @@ async def test_credit_budget_with_many_tasks(sandbox: Sandbox, lf: AsyncLeadfeed
     assert all(error.sent == "no" for error in rejected)
     assert sandbox.ledger.credits_charged == budget.credits <= 10
     assert (len(results) - len(rejected), budget.reserved) == (budget.requests, 0)
+
+
+async def test_call_outside_of_an_open_budget_is_logged(lf: AsyncLeadfeeder, caplog: pytest.LogCaptureFixture) -> None:
+    """A budget whose block does not reach a call, as in the lifespan of a web application, is named in the log once."""
+    outside = contextvars.copy_context()
+    async with lf.budget(max_credits=10) as budget:
+        await lf.companies.get(company(1))
+        assert not caplog.records
+        for number in (2, 3):
+            await asyncio.get_running_loop().create_task(lf.companies.get(company(number)), context=outside)
+        await asyncio.get_running_loop().create_task(lf.tags.list().collect(), context=outside)
+    await lf.companies.get(company(4))
+    assert budget.credits == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no open budget of this client limits it" in caplog.text
 
 
 async def test_free_records_release_their_credits(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from leadfeeder_async._core.attempt import logger
 from leadfeeder_async._core.credential import Credential
 from leadfeeder_async._core.monthly_quota import MonthlyQuota
 from leadfeeder_async._core.record_lock import RecordLocks
@@ -28,6 +29,7 @@ from leadfeeder_async.errors import (
     LeadfeederError,
     UsageError,
     WrongLoopError,
+    may_concern_one_account,
 )
 from leadfeeder_async.types import Health, KeyedRateLimiter, LastError, SharedQuota, Stats
 
@@ -107,6 +109,9 @@ class ClientState:
         self.account_failure: LookupFailure | None = None
         """The latest lookup of the account, if it failed."""
         self.record_locks = RecordLocks()
+        self.open_budgets = 0
+        """The budgets of this client whose block was entered and has not ended."""
+        self._has_warned_about_budget = False
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None
         self._rejected_at: datetime | None = None
@@ -132,6 +137,16 @@ class ClientState:
         if resources.loop is not loop:
             raise WrongLoopError("This client belongs to another event loop.")
         return resources
+
+    def warn_about_budget(self, operation: str) -> None:
+        """Log once that a call that may charge is not limited by an open budget of this client."""
+        if not self._has_warned_about_budget:
+            self._has_warned_about_budget = True
+            logger.warning(
+                "%s may charge credits, and no open budget of this client limits it. A block limits only the tasks "
+                "that are started inside it. To limit all calls, use lf.with_options(budget=Budget(...)).",
+                operation,
+            )
 
     def price(self, endpoint: Endpoint[object]) -> Price:
         """Return the price of one item of an endpoint. The responses of all copies update it."""
@@ -176,9 +191,12 @@ class ClientState:
         if isinstance(error, BudgetExceededError) or (isinstance(error, UsageError) and error.phase != "credential"):
             return
         is_rejection = isinstance(error, AuthenticationError | ConfigurationError)
+        is_denied_in_part = self._last_success_at is not None and may_concern_one_account(error)
         now = datetime.now(UTC)
-        if is_rejection or error.status is not None:  # a lost connection says nothing about the credential
-            self._rejected_at = now if is_rejection else None
+        if is_rejection and not is_denied_in_part:
+            self._rejected_at = now
+        elif not is_rejection and error.status is not None:  # a lost connection says nothing about the credential
+            self._rejected_at = None
         self._last_error = LastError(
             at=now,
             error=type(error).__name__,

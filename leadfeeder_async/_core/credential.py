@@ -24,6 +24,7 @@ from leadfeeder_async.errors import (
     ErrorContext,
     LeadfeederError,
     MissingKeyError,
+    may_concern_one_account,
 )
 from leadfeeder_async.settings import CredentialKind, CredentialSource, read_secret
 from leadfeeder_async.types import AccessToken
@@ -155,7 +156,7 @@ class Credential:
             version: The version that the request was sent with.
 
         """
-        is_ambiguous = error.code == "access_denied" and error.status != UNAUTHORIZED  # a permission may be missing
+        is_ambiguous = may_concern_one_account(error)
         if self._source.provider is None or is_ambiguous or error.code not in RENEWABLE_CODES:
             return False
         if version == self.version:

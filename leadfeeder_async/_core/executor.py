@@ -282,6 +282,8 @@ class RequestExecutor:
         budgets = self._budgets()
         items, price = request.billable_items, self._state.price(endpoint)
         reservation = BudgetReservation(budgets, items, price, context) if budgets else None
+        if self._state.open_budgets and items and not active_budgets(self._state):
+            self._state.warn_about_budget(endpoint.operation)
         return CallContext(
             resources.pending,
             resources.loop,

@@ -2,7 +2,7 @@
 
 The contract is a reconstruction, so a response that the strict decoder rejects is normalized and decoded again.
 ``relationships.x.data`` wrappers are removed, records of a top-level ``included`` are placed in the relationships that
-name them, ids become strings, nulls in place of sections count as absent, and a single object counts as a list of one.
+name them, ids become strings, nulls in place of sections count as absent, and a single record counts as a list of one.
 Responses that the strict decoder accepts are not processed here.
 """
 
@@ -178,8 +178,10 @@ def _write_data(output: BytesIO, response: _Body, size: int, *, is_list: bool, h
     begin = bytes(memoryview(response.data)[:1])
     if begin != b"[":
         record = _normalize_raw(response.data, included)
-        if is_list and begin in {b"{", b"n"}:
-            record = b"[" + record + b"]" if begin == b"{" else b"[]"
+        if is_list and begin == b"n":
+            record = b"[]"
+        elif is_list and begin == b"{" and is_record(record):
+            record = b"[" + record + b"]"
         output.write(record)
     elif is_list:
         _write_rows(output, _RECORDS.decode(response.data), included, has_list_rows=has_list_rows)
@@ -211,20 +213,27 @@ def _normalize_raw(record: msgspec.Raw, included: IncludedResolver) -> bytes:
 
 
 def unwrap_relationships(row: bytes) -> bytes:
-    """Return a row without ``data`` wrappers around its related records. A row without wrappers stays as it is."""
+    """Return a row without ``data`` wrappers around its related records. Everything else stays as it is."""
     if b'"data"' not in row:
         return row
     try:
-        related = _RELATED.decode(row).relationships.values()
+        parts = _RAW_PARTS.decode(row)
+        related = _RAW_PARTS.decode(parts.get("relationships", b"{}"))
     except UNREADABLE:
         return row
-    if not any(map(_is_wrapper, related)):
+    unwrapped = {name: _without_wrapper(record) for name, record in related.items()}
+    if all(unwrapped[name] is record for name, record in related.items()):
         return row
-    return _normalize_raw(msgspec.Raw(row), IncludedResolver(msgspec.Raw(), 0))
+    parts["relationships"] = msgspec.Raw(msgspec.json.encode(unwrapped))
+    return msgspec.json.encode(parts)
 
 
-class _Related(msgspec.Struct):
-    relationships: dict[str, msgspec.Raw] = {}
+def _without_wrapper(related: msgspec.Raw) -> msgspec.Raw:
+    try:
+        found = _WRAPPER.decode(related)
+    except UNREADABLE:
+        return related
+    return found.data if isinstance(found.data, msgspec.Raw) and found.id is msgspec.UNSET else related
 
 
 class _Wrapper(msgspec.Struct):
@@ -232,15 +241,25 @@ class _Wrapper(msgspec.Struct):
     id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_RELATED, _WRAPPER = msgspec.json.Decoder(_Related), msgspec.json.Decoder(_Wrapper)
+_RAW_PARTS, _WRAPPER = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(_Wrapper)
 
 
-def _is_wrapper(related: msgspec.Raw) -> bool:
+def is_record(value: bytes) -> bool:
+    """Return True if a JSON object has at least one part of a record: ``id``, ``attributes`` or ``relationships``."""
     try:
-        found = _WRAPPER.decode(related)
+        found = _RECORD.decode(value)
     except UNREADABLE:
         return False
-    return found.data is not msgspec.UNSET and found.id is msgspec.UNSET
+    return any(part is not msgspec.UNSET for part in (found.id, found.attributes, found.relationships))
+
+
+class _Record(msgspec.Struct):
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    attributes: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    relationships: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_RECORD = msgspec.json.Decoder(_Record)
 
 
 class IncludedResolver:

@@ -68,8 +68,8 @@ def _run() -> int:
 def _run_app() -> int:
     from leadfeeder_async.cli.app import build_app
 
-    arguments, messages.is_quiet, env_file = take_global_options(sys.argv[1:])
-    if env_file is not None:
+    arguments, messages.is_quiet, env_files = take_global_options(sys.argv[1:])
+    for env_file in env_files:
         load_env_file(env_file)
     os.environ.setdefault("LEADFEEDER_TRUST_ENV", "1")
     os.environ.setdefault("LEADFEEDER_KEYRING", "1" if find_spec("keyring") else "0")

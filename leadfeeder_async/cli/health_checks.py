@@ -22,6 +22,7 @@ from leadfeeder_async.errors import (
     LeadfeederError,
     PermissionDeniedError,
     TLSError,
+    may_concern_one_account,
 )
 from leadfeeder_async.models.accounts import AccountSummary
 from leadfeeder_async.pagination.date_range import utc_today
@@ -114,7 +115,7 @@ class HealthCheck:
             self._failed_prerequisite = "connection"
             return CheckResult.of_error("connection", error)
         except AuthenticationError as error:
-            if self._has_valid_key and error.code == "access_denied":
+            if self._has_valid_key and may_concern_one_account(error):
                 hint = "Check that the key has the permission for this, and access to the account."
                 return msgspec.structs.replace(CheckResult.of_error(name, error), hint=hint)
             self._failed_prerequisite = "key"

@@ -25,6 +25,7 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.pagination.date_range import DateLike, parse_date, utc_today
 from leadfeeder_async.pagination.decoders import HasId
+from leadfeeder_async.pagination.dedupe import SEPARATOR, id_text, row_id, row_identity
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.settings import read_api_key
@@ -40,6 +41,8 @@ Rows: TypeAlias = AsyncGenerator[list[Row], None]
 KEY = ("account_id", "id")
 """The primary key. It contains the account, because a dataset can hold several accounts."""
 
+VISITOR_KEY = ("account_id", "row_key")
+"""The primary key of visitor companies. Several of them may have the same id."""
 
 MAX_LOOKBACK_DAYS = 3_660
 """The largest ``lookback_days``, ten years."""
@@ -59,8 +62,9 @@ def leadfeeder_source(
 
     ``pipeline.run(leadfeeder_source(account_id="310042"))``
 
-    Rows are merged by account and id. The engagements of a visit become a child table. Tags and lists that were deleted
-    on the server are deleted in the destination too. Arguments that are left out can come from dlt's configuration.
+    Rows are merged by account and id, and visitor companies by their company and location too. The engagements of a
+    visit become a child table. Tags and lists that were deleted on the server are deleted in the destination too.
+    Arguments that are left out can come from dlt's configuration.
 
     Args:
         account_id: The account to load.
@@ -111,12 +115,12 @@ def _visits(source: _Source, first: date, lookback_days: int) -> DltResource:
 
 
 def _visitor_companies(source: _Source, first: date, lookback_days: int) -> DltResource:
-    @dlt.resource(name="visitor_companies", primary_key=KEY, write_disposition="merge")
+    @dlt.resource(name="visitor_companies", primary_key=VISITOR_KEY, write_disposition="merge")
     async def visitor_companies() -> Rows:
         state, until = _account_state(source), utc_today()
         since = _since(state, first, lookback_days)
         async for page in source.rows(
-            lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"])
+            lambda lf: lf.web_visits.companies(start_date=since, end_date=until, include=["company"]), has_row_key=True
         ):
             yield page
         state["last_day"] = str(min(until, source.server_today()))  # this clock may be ahead
@@ -160,8 +164,13 @@ class _Source:
         self._limiter: tuple[asyncio.AbstractEventLoop, TokenBucket] | None = None
         """The event loop of the latest run and its rate limiter."""
 
-    async def rows(self, pager_of: Callable[[AsyncLeadfeeder], Pager[T]]) -> Rows:
-        """Read a list page by page."""
+    async def rows(self, pager_of: Callable[[AsyncLeadfeeder], Pager[T]], *, has_row_key: bool = False) -> Rows:
+        """Read a list page by page.
+
+        Args:
+            pager_of: Returns the list.
+            has_row_key: Add the column ``row_key``, which tells rows with the same id apart.
+        """
         account, url, limiter = self.account_id, self._base_url, self._limiter_of_run()
         key = None if self._secret is None else self._secret.reveal()
         try:
@@ -172,7 +181,11 @@ class _Source:
         async with client as lf, aclosing(pager_of(lf).raw_pages()) as pages:
             async for page in pages:
                 problems.add(page)
-                rows = [row for row in (_flat(row, account) for row in page.items) if row is not None]
+                rows = [
+                    row
+                    for row in (_flat(row, account, has_row_key=has_row_key) for row in page.items)
+                    if row is not None
+                ]
                 problems.extend([_NO_ID] * (len(page.items) - len(rows)), len(page.items) - len(rows))
                 yield rows
             self._server_now = lf.server_now
@@ -202,19 +215,23 @@ class _Source:
             yield page
 
 
+_JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
+
 _NO_ID = DecodeError("A row has no id, so it cannot be loaded.")
 
 
-def _flat(row: bytes, account_id: str) -> Row | None:
+def _flat(row: bytes, account_id: str, *, has_row_key: bool) -> Row | None:
     """Return the columns of a record: its keys, its attributes, and its related records by name.
 
     Return None for a row that is not an object with an id.
     """
-    record: Json = msgspec.json.decode(row)
-    if not isinstance(record, dict) or not record.get("id"):
+    found, record = row_id(row), _JSON.decode(row)
+    if found is None or not isinstance(record, dict):
         return None
     attributes, relationships = record.get("attributes"), record.get("relationships")
-    keys: Row = {"account_id": account_id, "id": record["id"]}
+    keys: Row = {"account_id": account_id, "id": found}
+    if has_row_key:
+        keys["row_key"] = (row_identity(row) or found).replace(SEPARATOR, "/")
     loadable = _loadable(attributes)
     flat: Row = loadable if isinstance(loadable, dict) else {}
     if isinstance(relationships, dict):
@@ -268,7 +285,7 @@ def _loadable_number(value: float, name: str) -> Json:
 def _timestamp(value: Json) -> datetime | None:
     """Return a time, or None if the value is invalid. dlt would fail to compare an invalid time with the newest one."""
     try:
-        timestamp = msgspec.convert(value, datetime)
+        timestamp = msgspec.convert(value, datetime, strict=False)
     except msgspec.ValidationError:
         return None
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
@@ -301,4 +318,7 @@ def _related(value: Json) -> Json:
     if not isinstance(value, dict) or "id" not in value:
         return value
     attributes = value.get("attributes")
-    return {**(attributes if isinstance(attributes, dict) else {}), "id": value["id"]}
+    related_id = value["id"]
+    if isinstance(related_id, int | float) and not isinstance(related_id, bool):
+        related_id = id_text(related_id)
+    return {**(attributes if isinstance(attributes, dict) else {}), "id": related_id}

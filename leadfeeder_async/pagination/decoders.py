@@ -14,7 +14,7 @@ from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, DecodedPage
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.json_text import is_utf8
-from leadfeeder_async._core.normalize import unwrap_relationships
+from leadfeeder_async._core.normalize import is_record, unwrap_relationships
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
@@ -59,7 +59,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
     endpoint: Endpoint[Response[tuple[msgspec.Raw, ...]]]
 
     async def decode(self, body: bytes) -> Page[msgspec.Raw]:
-        """Return the page of a response body. Rows that are not objects in UTF-8 are reported as errors."""
+        """Return the page of a response body. Rows that are not records in UTF-8 are reported as errors."""
         page = _page_of(await self.executor.decode_page(self.endpoint, body))
         if len(body) > MAX_INLINE_BYTES:
             return await run_in_thread(partial(self._check, page, body))
@@ -67,7 +67,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
 
     def _check(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
         is_plain = b"\n" not in body and b"\r" not in body and body.count(b'"data"') <= 1
-        is_clean = is_plain and is_utf8(body) and all(map(_is_object, page.items))
+        is_clean = is_plain and is_utf8(body) and all(map(_BEGINS_WITH_ID, page.items))
         return page if is_clean else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
@@ -77,19 +77,19 @@ class RawDecoder(msgspec.Struct, frozen=True):
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable
         for row in map(bytes, page.items):
-            if is_utf8(row) and _is_object(row):
+            if is_utf8(row) and (_BEGINS_WITH_ID(row) or is_record(row)):
                 rows.append(msgspec.Raw(strip_line_breaks(unwrap_relationships(row))))
                 continue
             undecodable += 1
             if len(errors) < MAX_ITEM_ERRORS:
                 context = replace(self.endpoint.error_context(), sent="yes", phase="decode")
-                problem = "an object" if is_utf8(row) else "UTF-8"
+                problem = "a record" if is_utf8(row) else "UTF-8"
                 errors.append(DecodeError(f"A row is not {problem}: {self.executor.redactor.excerpt(row)!r}.", context))
         return replace(page, items=tuple(rows), decode_errors=tuple(errors), undecodable=undecodable)
 
 
-_is_object = re.compile(rb"\{").match
-"""Returns a match if a row is a JSON object."""
+_BEGINS_WITH_ID = re.compile(rb'\{\s*"id"\s*:').match
+"""Returns a match if a row begins with its id, as the API sends it. It is a record, and need not be decoded."""
 
 
 def _page_of(decoded: DecodedPage[U]) -> Page[U]:

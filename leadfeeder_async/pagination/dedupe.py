@@ -161,13 +161,13 @@ def row_identity(row: bytes) -> str | None:
         return SEPARATOR.join([found, sha256(row).hexdigest()])
     references = related.relationships or _Relationships()
     ids = (_id_of(references.company), _id_of(references.location))
-    return SEPARATOR.join([found, related.type or "", *(str(related_id or "") for related_id in ids)])
+    return SEPARATOR.join([found, related.type or "", *(related_id or "" for related_id in ids)])
 
 
-def _id_of(reference: _Reference | None) -> str | int | float | None:
+def _id_of(reference: _Reference | None) -> str | None:
     if reference is None:
         return None
-    return reference.id if reference.data is None else reference.data.id
+    return id_text(reference.id if reference.data is None else reference.data.id)
 
 
 def row_ids(rows: Sequence[bytes]) -> list[str | None]:
@@ -181,9 +181,22 @@ def row_id(row: bytes) -> str | None:
         first = _ID_FIRST.match(row)
         if first:
             return first[1].decode()
-        found = _IDENTIFIED.decode(row).id
+        return id_text(_IDENTIFIED.decode(row).id)
     except UNREADABLE:
         return None
-    if isinstance(found, float) and found.is_integer():
-        found = int(found)
-    return None if found is None or found == "" else str(found)
+
+
+def id_text(value: str | float | None) -> str | None:
+    """Return an id that may be a number as text, or None if there is none.
+
+    A float that is too large for its last digits counts as none, because several ids would be the same.
+    """
+    if isinstance(value, float):
+        if abs(value) >= MAX_EXACT_FLOAT:
+            return None
+        value = int(value) if value.is_integer() else value
+    return None if value is None or value == "" else str(value)
+
+
+MAX_EXACT_FLOAT = 2**53
+"""Floats below this have all digits of an integer."""

@@ -16,14 +16,13 @@ from leadfeeder_async.errors import (
     QuotaExceededError,
     RateLimiterUnavailableError,
     UsageError,
+    may_concern_one_account,
 )
 from leadfeeder_async.pagination.page import Page
 
 T = TypeVar("T")
 
 _FATAL_ERRORS = (AuthenticationError, BudgetExceededError, QuotaExceededError, RateLimiterUnavailableError, UsageError)
-
-FORBIDDEN = 403
 
 MAX_SHOWN_PROBLEMS = 20
 """Problems that the message of one error names."""
@@ -79,8 +78,7 @@ async def raise_at_end(pages: AsyncGenerator[Page[T], None]) -> AsyncGenerator[P
 
 def affects_all_accounts(error: LeadfeederError) -> bool:
     """Return True if an error ends a call for several accounts. A denied access may concern only one of them."""
-    is_denied = error.code == "access_denied" and error.status == FORBIDDEN
-    return isinstance(error, _FATAL_ERRORS) and not is_denied
+    return isinstance(error, _FATAL_ERRORS) and not may_concern_one_account(error)
 
 
 def combine_problems(problems: Sequence[LeadfeederError], count: int) -> PaginationError:

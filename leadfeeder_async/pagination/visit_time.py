@@ -18,7 +18,7 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
     attributes: _Attributes | None = None
 
 
-_ROW = msgspec.json.Decoder(_Row)
+_ROW = msgspec.json.Decoder(_Row, strict=False)
 
 
 def started_at(row: object) -> datetime | None:

@@ -159,6 +159,9 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
         ('NAME="it\'s"', "it's"),
         ("NAME=a=b#c", "a=b#c"),
         ("NAME=", ""),
+        ("NAME=# todo", ""),
+        ("NAME=a\t# b", "a"),
+        ("export\tNAME=a", "a"),
         ("NAME='a", None),
         ("NAME='a'b", None),
         ("NAME", None),
@@ -178,10 +181,39 @@ def test_line_of_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, li
         assert os.environ["NAME"] == value
 
 
+async def test_several_env_files(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The variables of all files apply, and later files replace those of earlier ones."""
+    names = iter(range(9))
+    paths = list[Path]()
+    for name, value in [("LEADFEEDER_API_KEY", "wrong"), *sandbox.environment.items()]:
+        paths.append(tmp_path / f"{next(names)}.env")
+        paths[-1].write_text(f"{name}={value}\n", encoding="utf-8")
+    options = [option for path in paths for option in ("--env-file", str(path))]
+    code, stdout, _ = await leadfeeder(None, *options, "accounts")
+    assert (code, ids(stdout)) == (0, [sandbox.account_id])
+
+
+@pytest.mark.parametrize("name", ["LEADFEEDER_API_KEY", "LEADFEEDER_API_KEY_FILE", "LEADFEEDER_ACCESS_TOKEN"])
+def test_credential_of_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The credential of a file is the only one, whichever of the variables the environment has."""
+    credentials = ["LEADFEEDER_API_KEY", "LEADFEEDER_API_KEY_FILE", "LEADFEEDER_ACCESS_TOKEN"]
+    for variable in credentials:
+        monkeypatch.setenv(variable, "other")
+    (tmp_path / "env").write_text("LEADFEEDER_TIMEOUT=5", encoding="utf-8")
+    load_env_file(tmp_path / "env")
+    assert all(os.environ[variable] == "other" for variable in credentials)
+    (tmp_path / "env").write_text(f"{name}=value", encoding="utf-8")
+    load_env_file(tmp_path / "env")
+    assert {variable: os.environ.get(variable) for variable in credentials} == {
+        variable: "value" if variable == name else None for variable in credentials
+    }
+    monkeypatch.setenv("LEADFEEDER_TIMEOUT", "")
+
+
 def test_global_options_end_at_two_dashes() -> None:
     """Options of every command are found in any place, but not after ``--``."""
     arguments = ["tags", "--quiet", "--env-file=a", "list", "--", "--quiet"]
-    assert take_global_options(arguments) == (["tags", "list", "--", "--quiet"], True, Path("a"))
+    assert take_global_options(arguments) == (["tags", "list", "--", "--quiet"], True, [Path("a")])
 
 
 @needs_posix_shell

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import (
     AccessToken,
@@ -21,7 +22,8 @@ from leadfeeder_async import (
     RateLimitedError,
 )
 from leadfeeder_async.sandbox import Sandbox
-from tests.support.clients import client_for
+from tests.support.clients import client_for, client_of
+from tests.support.servers import handler_server
 
 
 async def test_new_client_is_ready(sandbox: Sandbox) -> None:
@@ -112,6 +114,22 @@ async def test_rejected_key_is_not_ready(sandbox: Sandbox) -> None:
         sandbox.restore_key()
         await lf.users.me()
         assert lf.health().ready
+
+
+async def test_account_without_access_is_ready() -> None:
+    """A denied access does not end the readiness of a key that was accepted before. Without this, it does."""
+
+    async def respond(request: web.Request) -> web.Response:
+        if request.query.get("account_id") == "2":
+            return web.json_response({"errors": [{"code": "access_denied"}]}, status=403)
+        return web.json_response({"data": {"id": "1", "type": "tag", "attributes": {}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        for is_ready in (False, True):
+            with pytest.raises(AuthenticationError):
+                await lf.tags.get("1", account_id="2")
+            assert lf.health().ready is is_ready
+            await lf.tags.get("1")
 
 
 async def test_failing_callable_is_not_ready(sandbox: Sandbox) -> None:

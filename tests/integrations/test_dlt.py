@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from aiohttp import web
 
 from leadfeeder_async import AsyncLeadfeeder
 from leadfeeder_async.sandbox import Sandbox
@@ -127,7 +128,7 @@ def test_failed_run_loads_nothing(pipeline: Any, sandbox: Sandbox) -> None:
 
 def test_visits_without_valid_start_time(pipeline: Any, sandbox: Sandbox) -> None:
     """Invalid start times are loaded as null, and the next run begins at the newest valid one."""
-    for visit_id, invalid in zip(sandbox.world.visit_ids()[3:6], ("soon", 5, None), strict=True):
+    for visit_id, invalid in zip(sandbox.world.visit_ids()[3:6], ("soon", True, None), strict=True):
         sandbox.world.update_visit(visit_id, started_at=invalid)
     run(pipeline, sandbox, sandbox.account_id)
     assert query(pipeline, "SELECT count(*), count(started_at) FROM visits") == [(450, 447)]
@@ -193,8 +194,6 @@ def test_key_is_in_no_file_of_dlt(sandbox: Sandbox, tmp_path: Path, monkeypatch:
 
 def scripted(*pages: list[dict[str, Any]]) -> Any:
     """Run a server whose visits are those of the next page at each load. It has no other records."""
-    from aiohttp import web
-
     script = list(pages)
 
     async def respond(request: web.Request) -> web.Response:
@@ -229,8 +228,6 @@ async def test_visit_dated_in_the_future(pipeline: Any, lookback_days: int, days
 
 async def test_clock_ahead_of_the_server(pipeline: Any) -> None:
     """The next run begins at the server's date of this run, whatever the clock of this machine says."""
-    from aiohttp import web
-
     starts = dict[str, list[str]]()
 
     async def respond(request: web.Request) -> web.Response:
@@ -280,6 +277,40 @@ async def test_fractions_after_integers(pipeline: Any) -> None:
     )
     assert values == [(6.0, 6.0, "250"), (6.25, 6.25, "51-200"), (3.0, 3.0, "7")]
     assert query(pipeline, "SELECT sum(time_on_page) FROM visits__engagements") == [(15.25,)]
+
+
+async def test_ids_are_loaded_as_text(pipeline: Any) -> None:
+    """Ids that are numbers in some rows are in one column, and none replaces another one."""
+    ids = [1, "01", 0, "a", 7.0]
+    day = datetime.now(UTC).date()
+    rows = [
+        visit("", day) | {"id": row_id, "relationships": {"company": {"id": row_id, "type": "company"}}}
+        for row_id in ids
+    ]
+    async with scripted(rows) as url:
+        await load(pipeline, url)
+    expected = [(text, text) for text in sorted(["1", "01", "0", "a", "7"])]
+    assert query(pipeline, "SELECT id, company__id FROM visits ORDER BY id") == expected
+
+
+async def test_visitor_companies_with_the_same_id(pipeline: Any) -> None:
+    """Rows of different companies or locations that have the same id are all loaded, once."""
+
+    def row(company: str, location: str) -> dict[str, Any]:
+        related = {"company": {"id": company, "type": "company"}, "location": {"id": location, "type": "location"}}
+        return {"id": "1", "type": "company_location", "relationships": related}
+
+    async def respond(request: web.Request) -> web.Response:
+        is_list = request.path == "/v1/web-visits/companies"
+        rows = [row("A", "x"), row("B", "x"), row("A", "y")] if is_list else []
+        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": len(rows), "page_count": 1}}})
+
+    async with handler_server(respond) as url:
+        for _ in range(2):
+            await load(pipeline, url)
+    assert query(pipeline, "SELECT id, company__id, location__id FROM visitor_companies ORDER BY ALL") == [
+        ("1", "A", "x"), ("1", "A", "y"), ("1", "B", "x")
+    ]  # fmt: skip
 
 
 async def test_times_outside_the_calendar(pipeline: Any) -> None:

@@ -675,22 +675,46 @@ async def test_wrapped_relationships_fill_the_columns(tmp_path: Path, padding: i
         cells = [line["company.id"] for line in csv.DictReader(file)]
     assert cells == [str(number * 10) for number in range(100)]
     related = [line["relationships"] for line in read_lines(tmp_path / "out.ndjson")]
-    assert related[7] == {"company": {"id": "70", "type": "company_summary"}, "location": None}
+    assert related[7] == {"company": {"id": 70, "type": "company_summary"}, "location": None}
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_attributes_named_data_stay_unchanged(tmp_path: Path, wrapped: bool) -> None:
-    """Only the relationships of a row are unwrapped. A row without wrappers is exported as the server sent it."""
-    company = '{"data":{"id":"9","type":"c"}}' if wrapped else '{"id":"9","type":"c","data":{"id":"8"}}'
-    row = (
-        f'{{"id":"1","type":"t","attributes":{{"data":{{"id":null}},"x":1e2}},"relationships":{{"company":{company}}}}}'
-    )
+    """Only the relationships of a row are unwrapped. Everything else is exported as the server sent it."""
+    company = '{"data":{"id":null,"type":"c"},"meta":{}}' if wrapped else '{"id":"9","type":"c","data":{"id":"8"}}'
+    row = f'{{"id":"1","attributes":{{"data":{{"id":null}},"x":1e400}},"relationships":{{"company":{company}}}}}'
     body = f'{{"data":[{row}],"meta":{{"pagination":{{"total_count":1,"page_count":1}}}}}}'.encode()
     async with raw_server(http(body)) as server, client_of(server.url) as lf:
         await lf.tags.list().to_file(tmp_path / "out.ndjson")
-    text = (tmp_path / "out.ndjson").read_text().strip()
-    expected = row.replace(company, '{"id":"9","type":"c"}').replace("1e2", "100.0") if wrapped else row
-    assert text == expected
+    text = (tmp_path / "out.ndjson").read_text(encoding="utf-8").strip()
+    assert text == (row.replace(company, '{"id":null,"type":"c"}') if wrapped else row)
+
+
+NO_RECORDS = [
+    '{"data":{}}',
+    '{"data":{"items":[{"id":"1","type":"tag","attributes":{"name":"a"}}],"total":1}}',
+    '{"data":[{"data":{"id":"1","type":"tag","attributes":{"name":"a"}}}],"meta":{"pagination":{"total_count":1}}}',
+    '{"data":[{}],"meta":{"pagination":{"total_count":1}}}',
+]
+
+
+@pytest.mark.parametrize("body", NO_RECORDS)
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
+async def test_objects_that_are_no_records_are_reported(tmp_path: Path, body: str, suffix: str) -> None:
+    """A list whose rows cannot be found is an error of an export, as it is of a loop, and not a blank row."""
+    async with raw_server(*2 * [http(body.encode())]) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.tags.list().collect()
+        with pytest.raises(LeadfeederError):
+            await lf.tags.list().to_file(tmp_path / f"out{suffix}")
+
+
+async def test_charged_record_that_cannot_be_found(tmp_path: Path) -> None:
+    """An export of companies by id reports a response without records."""
+    body = b'{"data":{"items":[{"id":"1","type":"company"}]}}'
+    async with raw_server(http(body)) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.companies.get_many(["1"]).to_file(tmp_path / "out.csv")
 
 
 @pytest.mark.parametrize("row_id", [None, 7.0])
@@ -750,7 +774,7 @@ async def test_rows_that_are_not_objects_are_reported(tmp_path: Path, suffix: st
     body = {"data": [None, 5, {"id": "1", "type": "tag", "attributes": {"name": "a"}}]}
     out = tmp_path / f"tags{suffix}"
     async with raw_server(*2 * [http(json.dumps(body).encode())]) as server, client_of(server.url) as lf:
-        with pytest.raises(IncompleteListError, match="A row is not an object: 'null'"):
+        with pytest.raises(IncompleteListError, match="A row is not a record: 'null'"):
             await lf.tags.list().to_file(out)
         await lf.tags.list().to_file(out, resume=True)
     assert len(out.read_text(encoding="utf-8").splitlines()) == (1 if suffix == ".ndjson" else 2)

@@ -8,10 +8,12 @@ import stat
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +45,10 @@ from leadfeeder_async.jobs.watch.watch_plan import (
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.sandbox import Sandbox
 from tests.jobs.helpers import FOREIGN_FILES, make_foreign_file, names_in, small_disk
-from tests.support.clients import client_for
+from tests.support.clients import client_for, client_of
 from tests.support.clock import VirtualLoop
 from tests.support.requirements import needs_permissions
+from tests.support.servers import handler_server
 from tests.support.visit_server import EPOCH, MemoryStore, VisitServer, ids
 
 NOTHING, TAIL, COMPLETE = WatchReading.NOTHING, WatchReading.TAIL, WatchReading.COMPLETE
@@ -701,6 +704,24 @@ async def test_watch_of_the_sandbox(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_p
         while len(delivered) < 5:
             delivered.append((await anext(visits)).id)
     assert sorted(delivered) == sorted(new)
+
+
+async def test_clock_ahead_at_the_start_of_a_watch(tmp_path: Path) -> None:
+    """A watch that begins with a wrong clock delivers the visits that start after it by the clock of the server."""
+    now, rows = datetime.now(UTC) - timedelta(days=9), list[dict[str, Any]]()
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json()
+        found = [row for row in rows if body["start_date"] <= row["attributes"]["started_at"][:10] <= body["end_date"]]
+        if not rows:
+            started_at = (now + timedelta(minutes=1)).isoformat()
+            rows.append({"id": "new", "type": "web_visit", "attributes": {"started_at": started_at}})
+        meta = {"pagination": {"page_count": 1, "total_count": len(found)}}
+        return web.json_response({"data": found, "meta": meta}, headers={"Date": format_datetime(now, usegmt=True)})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        async with aclosing(lf.web_visits.watch(every=1, state=tmp_path / "state")) as visits:
+            assert (await asyncio.wait_for(anext(visits), 10)).id == "new"
 
 
 async def test_budget_and_arguments(sandbox: Sandbox, tmp_path: Path) -> None:

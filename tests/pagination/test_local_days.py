@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
@@ -114,6 +114,24 @@ async def test_rejected_days_in_the_past_are_an_error() -> None:
             await lf.web_visits.search(
                 start_date="2026-03-10", end_date="2026-04-08", tz="America/Los_Angeles"
             ).collect()
+
+
+@pytest.mark.parametrize("options", [{"tz": "Europe/Berlin"}, {"order": "newest", "limit": 2}])
+async def test_exports_read_times_as_loops_do(options: dict[str, Any], tmp_path: Path) -> None:
+    """Times that are numbers select and order the same visits in an export as in a loop."""
+    starts = [datetime(2026, 11, day, hour, tzinfo=UTC) for day in (1, 2) for hour in (1, 12, 23)]
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json()
+        asked = [time for time in starts if body["start_date"] <= f"{time:%Y-%m-%d}" <= body["end_date"]]
+        data = [{"id": f"{time:%d-%H}", "attributes": {"started_at": time.timestamp()}} for time in asked]
+        return web.json_response({"data": data, "meta": {"pagination": {"total_count": len(data), "page_count": 1}}})
+
+    async with handler_server(respond) as url, client_of(url) as lf:
+        visits = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-01", **options)
+        expected = [visit.id for visit in await visits.collect()]
+        await visits.to_file(tmp_path / "visits.ndjson")
+    assert read_ids(tmp_path / "visits.ndjson") == expected != []
 
 
 @pytest.mark.parametrize("feed", [None, "1"])

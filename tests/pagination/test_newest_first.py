@@ -101,7 +101,8 @@ async def test_unknown_order(lf: AsyncLeadfeeder) -> None:
     [
         (b'{"attributes":{"started_at":"2026-11-20T10:00:00+01:00"}}', datetime(2026, 11, 20, 9, tzinfo=UTC)),
         (b'{"attributes":{"started_at":"2026-11-20T10:00:00"}}', datetime(2026, 11, 20, 10, tzinfo=UTC)),
-        (b'{"attributes":{"started_at":7}}', None),
+        (b'{"attributes":{"started_at":7}}', datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)),
+        (b'{"attributes":{"started_at":true}}', None),
         (b'{"attributes":null}', None),
         (b"[" * 100_000, None),
         (b'"\xff"', None),

@@ -84,6 +84,16 @@ def test_other_relationships(relationships: str) -> None:
     assert (row_identity(row) == row_identity(other)) is (relationships == "null")
 
 
+def test_identity_of_numbers() -> None:
+    """A related id is the same as a number and as text, and a float is an id only if all its digits are known."""
+    row = '{"id":%s,"relationships":{"company":{"id":%s}}}'
+    expected = row_identity((row % ('"7"', '"0"')).encode())
+    for same in (("7", "0"), ("7.0", "0.0"), ("7", '"0"')):
+        assert row_identity((row % same).encode()) == expected
+    assert row_identity((row % ("7", "1")).encode()) != expected
+    assert row_identity((row % ("9007199254740993.0", "0")).encode()) is None
+
+
 @pytest.mark.parametrize("make", [signals, companies])
 @pytest.mark.parametrize("count", [None, 5, 6])
 async def test_row_with_another_company_on_a_later_page(make: Any, count: int | None) -> None:

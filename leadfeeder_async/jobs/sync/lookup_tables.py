@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
 from leadfeeder_async.client import AsyncLeadfeeder
+from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.jobs.sync import row_mapping
-from leadfeeder_async.jobs.sync.transaction import Transaction
+from leadfeeder_async.jobs.sync.transaction import Row, Transaction
 from leadfeeder_async.models.request_bodies import Scope
 
 TableWrite: TypeAlias = Callable[[Transaction], None]
@@ -20,6 +21,7 @@ Read: TypeAlias = Callable[[AsyncLeadfeeder, str], Awaitable[TableWrite]]
 
 async def _read_tags(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     rows = [row_mapping.tag_row(account, tag) async for tag in lf.tags.list()]
+    _check_ids(rows)
     return lambda transaction: transaction.replace_all("tags", account, rows)
 
 
@@ -28,7 +30,14 @@ async def _read_lists(lf: AsyncLeadfeeder, account: str) -> TableWrite:
     rows = [
         row_mapping.list_row(account, list_, scope) for scope in scopes async for list_ in lf.lists.list(scope=scope)
     ]
+    _check_ids(rows)
     return lambda transaction: transaction.replace_all("lists", account, rows)
+
+
+def _check_ids(rows: Sequence[Row]) -> None:
+    """Raise DecodeError if a row has an empty id. Such rows would replace each other."""
+    if not all(row["id"] for row in rows):
+        raise DecodeError("A row has no id.")
 
 
 async def _read_usage(lf: AsyncLeadfeeder, account: str) -> TableWrite:

@@ -453,9 +453,10 @@ class SyncRun:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
     async def _pages(self, pager: Pager[T]) -> AsyncGenerator[Page[T], None]:
-        """Yield pages. Their problems are reported at the end of the run."""
+        """Yield pages. Their problems, and rows without an id, are reported at the end of the run."""
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
+                page = _without_empty_ids(page)  # noqa: PLW2901 - the page that is used
                 self._problems.add(page)
                 yield page
 
@@ -551,3 +552,13 @@ async def _open_spool(stack: ExitStack, path: Path, wait: float) -> VisitSpool:
             if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(RETRY_INTERVAL)
+
+
+def _without_empty_ids(page: Page[T]) -> Page[T]:
+    """Return a page without the rows whose id is empty, which then count as undecodable. A table would merge them."""
+    rows = tuple(row for row in page.items if row.id)
+    missing = len(page.items) - len(rows)
+    if not missing:
+        return page
+    errors = (*page.decode_errors, DecodeError("A row has no id, so it cannot be stored."))
+    return replace(page, items=rows, decode_errors=errors, undecodable=page.undecodable + missing)

@@ -183,11 +183,11 @@ class VisitSpool:
         lines = list[SpoolLine]()
         for visit in page.items:
             company, location = visit.relationships.company, visit.relationships.location
-            ids = (company.id if company else None, location.id if location else None)
-            lines.append(SpoolLine(SpooledVisit(visit.id, visit.attributes, *ids)))
-            if company and self._has_changed(company):
+            company_id, location_id = (company.id if company else None), (location.id if location else None)
+            lines.append(SpoolLine(SpooledVisit(visit.id, visit.attributes, company_id or None, location_id or None)))
+            if company and company_id and self._has_changed(company):
                 lines.append(SpoolLine(company=row_mapping.company_row(account, company)))
-            if location and self._has_changed(location):
+            if location and location_id and self._has_changed(location):
                 lines.append(SpoolLine(location=row_mapping.location_row(account, location)))
         self._append(lines, page, page.position)
 
@@ -196,14 +196,15 @@ class VisitSpool:
         account = self.state.account
         lines = list[SpoolLine]()
         for row in page.items:
-            if row.company and row_mapping.has_attributes(row.company):
-                lines.append(SpoolLine(company=row_mapping.company_row(account, row.company)))
-            elif row.company:
-                lines.append(SpoolLine(company_stub=row.company.id))
-            if row.location and row_mapping.has_attributes(row.location):
-                lines.append(SpoolLine(location=row_mapping.location_row(account, row.location)))
-            elif row.location:
-                lines.append(SpoolLine(location_stub=row.location.id))
+            company, location = row.company, row.location
+            if company and company.id:
+                has_attributes = row_mapping.has_attributes(company)
+                line = row_mapping.company_row(account, company) if has_attributes else None
+                lines.append(SpoolLine(company=line, company_stub=None if line else company.id))
+            if location and location.id:
+                has_attributes = row_mapping.has_attributes(location)
+                line = row_mapping.location_row(account, location) if has_attributes else None
+                lines.append(SpoolLine(location=line, location_stub=None if line else location.id))
         self._append(lines, page, None)
 
     def _has_changed(self, record: Company | Location) -> bool:

@@ -38,11 +38,11 @@ def make_watcher(
         reject("every", every, f"must be 1 to {MAX_INTERVAL:,} seconds.")
     check_integer("lookback_days", lookback_days, 0, 90)
     check_function("on_status", on_status)
-    start = datetime.now(UTC) if since == "now" else _parse_start(since)
+    start = None if since == "now" else _parse_start(since)
     options = WatchOptions(
         every=every, since=start, lookback_days=lookback_days, on_status=on_status, accounts=accounts
     )
-    return VisitWatcher(executor, WatchQuery(visits, feed), options, journal, lambda: datetime.now(UTC))
+    return VisitWatcher(executor, WatchQuery(visits, feed), options, journal, executor.server_now)
 
 
 def _parse_start(since: DateLike) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import TypeAlias
@@ -104,7 +104,8 @@ class WatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """When to poll, and how far back to look."""
 
     every: float
-    since: datetime
+    since: datetime | None
+    """The earliest start of a visit to deliver, or None for the time at which the watch begins."""
     lookback_days: int
     on_status: OnStatus | None = None
     accounts: int = 1
@@ -224,12 +225,22 @@ class VisitWatcher:
         fingerprint, description = self._query.identify(self._executor.base_url, self._account_id)
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
-            since = self._options.since
+            since = self._options.since or await self._time_of_server()
             floor = first_day_of_lookback(min(since, self._now()).date(), self._options.lookback_days)
             state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
         return state
+
+    async def _time_of_server(self) -> datetime:
+        """Return the time by the clock of the server, and send a request for it.
+
+        If the clock of this machine is ahead, its time would leave out the visits until then.
+        """
+        today = self._now().date()
+        with suppress(LeadfeederError):  # the first poll reports it, and tries again
+            await self._reader.page(DateWindow(today, today), 1, 1)
+        return self._now()
 
     # A poll
 

@@ -488,6 +488,31 @@ async def test_list_that_lags_behind_its_count(path: Path, lags_first: bool) -> 
     assert query(path, "SELECT visit_counts FROM sync_state")[0][0].count(":") == 4
 
 
+async def test_rows_with_empty_ids_are_reported(path: Path) -> None:
+    """Visits and tags with an empty id are problems of a run, and a company with one is no company."""
+    today = datetime.now(UTC).date()
+
+    def visit(row_id: str, company: str) -> dict[str, Any]:
+        related = {"company": {"id": "", "type": "company", "attributes": {"name": company}}}
+        attributes = {"started_at": f"{today}T10:00:00Z"}
+        return {"id": row_id, "type": "web_visit", "attributes": attributes, "relationships": related}
+
+    async def respond(request: web.Request) -> web.Response:
+        rows: dict[str, list[dict[str, Any]]] = {
+            "/v1/web-visits": [visit("1", "A"), visit("2", "B"), visit("", "C"), visit("", "D")],
+            "/v1/tags": [{"id": "", "type": "tag", "attributes": {"name": name}} for name in "ab"],
+        }
+        found = rows.get(request.path, [])
+        return web.json_response({"data": found, "meta": {"pagination": {"page_count": 1, "total_count": len(found)}}})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        with pytest.raises(IncompleteListError, match="3 rows or days") as caught:
+            await sync_account(lf, path, since=today)
+    assert "The table tags was not updated. A row has no id." in str(caught.value)
+    assert query(path, "SELECT id, company_id FROM visits ORDER BY id") == [("1", None), ("2", None)]
+    assert query(path, "SELECT count(*) FROM companies") == query(path, "SELECT count(*) FROM tags") == [(0,)]
+
+
 async def test_many_problems_are_counted(path: Path) -> None:
     """Of many rows that cannot be decoded, the error and the spool keep the first ones and the number of all."""
     today, fails = datetime.now(UTC).date(), True
