@@ -149,7 +149,7 @@ async def enrich(
             except BaseException as error:
                 resume_hint.print_resume_hint(out, ENRICHMENT, error)
                 raise
-        return _print_summary(summary, out)
+        return _print_summary(summary, out, names)
 
 
 def _missing_by_error(source: Path, encoding: str | None, sheet: str | None) -> ConfigurationError:
@@ -274,7 +274,7 @@ async def _write_to_stdout(
     return _print_summary(job.summary, None)
 
 
-def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
+def _print_summary(summary: EnrichmentSummary, out: Path | None, fields: Sequence[str] | None = None) -> ExitCode:
     outcomes = {outcome.value: summary.outcomes[outcome] for outcome in Outcome}
     costs = f"{pluralize(summary.credits, 'credit')} charged"
     if summary.credits_possibly_charged:
@@ -285,8 +285,17 @@ def _print_summary(summary: EnrichmentSummary, out: Path | None) -> ExitCode:
     print_err(f"{pluralize(summary.rows, 'row')}: {_format_outcomes(outcomes)}; {costs}{target}")
     skipped, failed = summary.outcomes[Outcome.SKIPPED_BY_BUDGET], summary.outcomes[Outcome.FAILED]
     if (skipped or failed) and out is not None:
+        from leadfeeder_async.jobs.enrich.output import reason_against_retry  # imports anyio
+
         rows = pluralize(skipped + failed, "row")
-        print_err(f"To retry the {rows} that failed or were skipped:\n  {rebuild_command('--retry-failed')}")
+        reason = None if fields is None else reason_against_retry(out, fields)
+        if reason is None:
+            print_err(f"To retry the {rows} that failed or were skipped:\n  {rebuild_command('--retry-failed')}")
+        else:
+            print_err(
+                f"Failed or skipped: {rows}. The file cannot be retried, because {reason}. To look up all rows again, "
+                "run the command without --fields and with --overwrite."
+            )
     if skipped:
         return ExitCode.EXHAUSTED
     return ExitCode.INCOMPLETE if failed else ExitCode.SUCCESS

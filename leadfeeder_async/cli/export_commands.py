@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 from cyclopts import App, Parameter
+from msgspec.structs import replace
 
 from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.budget import Budget
@@ -66,10 +67,11 @@ async def visits(
     since: Since = "30d",
     until: Until = "today",
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
+    country: Countries = None,
     filter: Annotated[  # noqa: A002 - the name of the option
         str | None,
         Parameter(
-            help='Filters of the API as JSON, such as \'{"location_country_codes":["DE"]}\', or a JSON file of them.'
+            help='Filters of the API as JSON, such as \'{"location_cities":["Berlin"]}\', or a JSON file of them.'
         ),
     ] = None,
     feed: FeedId = None,
@@ -89,6 +91,8 @@ async def visits(
     include = _included(target, is_wanted=include_company)
     days = _date_range(since, until, tz, target)
     filters = None if filter is None else read_filter_option(filter, target.out)
+    if country:
+        filters = _with_countries(filters or WebVisitFilters(), country)
     await _export(
         "visit",
         target,
@@ -258,6 +262,15 @@ def _included(target: OutputTarget, *, is_wanted: bool) -> list[WebVisitInclude]
     names = split_fields(target.fields) or ()
     is_named = any(name.startswith("company.") and name != "company.id" for name in names)
     return ["company"] if is_wanted or is_named else None
+
+
+def _with_countries(filters: WebVisitFilters, countries: list[str]) -> WebVisitFilters:
+    check_argument(
+        filters.location_country_codes is None,
+        "--country and the location_country_codes of --filter exclude each other.",
+        "Give the countries in one of them.",
+    )
+    return replace(filters, location_country_codes=tuple(country_codes(countries)))
 
 
 def _date_range(since: str, until: str, tz: str, target: OutputTarget) -> DateWindow:

@@ -71,6 +71,8 @@ async def export_list(
                 fields=fields,
             )
     print_err(summary(progress, noun, days) + (f" -> {out}" if out else ""))
+    if not progress.done:
+        print_err(f"There are no {plural(noun)}. Check the account and the options that select them.")
     return progress
 
 

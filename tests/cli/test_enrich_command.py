@@ -91,6 +91,34 @@ async def test_dry_run(sandbox: Sandbox, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "reason"),
+    [
+        ("out.csv", "key,outcome,name", "its fields do not include row, by, id, score, charged"),
+        ("out.ndjson", "key,outcome", "JSON lines with fields do not show"),
+        ("out.csv", "row,key,by,outcome,id,score,charged", None),
+    ],
+)
+async def test_file_that_cannot_be_retried(
+    sandbox: Sandbox, tmp_path: Path, name: str, fields: str, reason: str | None
+) -> None:
+    """The summary shows the command of a retry only if that would work, and otherwise the reason."""
+    words = (
+        "enrich",
+        write_input(tmp_path, range(5)),
+        "--by",
+        "domain",
+        "--out",
+        tmp_path / name,
+        "--max-credits",
+        "3",
+    )
+    code, _, stderr = await leadfeeder(sandbox, *words, "--fields", fields)
+    assert code == 4
+    assert ("To retry the 2 rows" in stderr) is (reason is None)
+    assert reason is None or f"Failed or skipped: 2 rows. The file cannot be retried, because {reason}" in stderr
+
+
 async def test_retry_of_rows_skipped_by_budget(sandbox: Sandbox, tmp_path: Path) -> None:
     """Rows over the budget exit with 4, and the command that stderr shows retries them."""
     out, source = tmp_path / "out.ndjson", write_input(tmp_path, range(150))

@@ -88,6 +88,27 @@ async def test_export_to_stdout(export_sandbox: Sandbox) -> None:
     assert (code, ids(stdout)) == (0, all_visit_ids(export_sandbox)[:250])
 
 
+async def test_export_of_countries(export_sandbox: Sandbox) -> None:
+    """``--country`` selects visits, alone and beside other filters. An empty result names the options to check."""
+    options = ("export", "visits", "--since", "30d")
+    counts = list[int]()
+    for country in (
+        ("--country=DE", "--country=at"),
+        ("--country=DE",),
+        ("--country=AT",),
+        ("--country=BV",),
+    ):
+        code, stdout, stderr = await leadfeeder(export_sandbox, *options, *country)
+        assert code == 0
+        assert ("There are no visits. Check the account" in stderr) is (not stdout)
+        counts.append(len(ids(stdout)))
+    assert counts[0] == counts[1] + counts[2]
+    assert (counts[1] > 0, counts[2] > 0, counts[3]) == (True, True, 0)
+    both = ("--country=DE", '--filter={"location_country_codes":["DE"]}')
+    code, _, stderr = await leadfeeder(export_sandbox, *options, *both)
+    assert (code, "exclude each other" in stderr) == (2, True)
+
+
 async def test_no_progress_bar_between_rows_on_terminal(export_sandbox: Sandbox) -> None:
     """No progress bar is drawn if the rows are printed on the same terminal."""
     code, screen = await leadfeeder_on_terminal(export_sandbox, "export", "visits", "--limit", "2", columns=4_000)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from hashlib import file_digest, sha256
@@ -350,14 +350,22 @@ def _check_dialect(path: Path, csv_dialect: CsvDialect) -> None:
 
 def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
     """Raise ConfigurationError if a file with only these columns does not show which rows failed."""
-    missing = [name for name in RESULT_COLUMNS if name not in {column.name for column in columns}]
     check_argument(is_table(path), f"{path} cannot be retried with fields.", _TABLES_ONLY, argument="fields")
+    reason = reason_against_retry(path, [column.name for column in columns])
     check_argument(
-        not missing,
-        f"{path} cannot be retried: its fields do not include {', '.join(missing)}.",
+        reason is None,
+        f"{path} cannot be retried: {reason}.",
         "Retry a table with these columns, or one that was written without fields.",
         argument="fields",
     )
+
+
+def reason_against_retry(path: Path, fields: Collection[str]) -> str | None:
+    """Return why a file that has only these fields cannot be retried, or None if it can be."""
+    if not is_table(path):
+        return "JSON lines with fields do not show which rows failed"
+    missing = [name for name in RESULT_COLUMNS if name not in fields]
+    return f"its fields do not include {', '.join(missing)}" if missing else None
 
 
 def _hint_to_finish(path: Path) -> str:
