@@ -457,7 +457,8 @@ async def _run_bulk(
             else:
                 await _change_to_file(job, options.out, options, on_progress)
         except BaseException:
-            print_err(_describe(job.summary))
+            hint = "" if options.out else " Run the same command again. It changes nothing twice."
+            print_err(_describe(job.summary) + hint)
             raise
     print_err(_describe(job.summary) + (f" -> {options.out}" if options.out else ""))
     return ExitCode.INCOMPLETE if job.summary.not_changed else ExitCode.SUCCESS

@@ -291,6 +291,21 @@ async def test_interrupted_change_is_resumed(quarter: Sandbox, tmp_path: Path) -
     assert (code, text) == (0, f"40 changed. -> {out}\n")
 
 
+async def test_interrupted_change_without_a_file(quarter: Sandbox, tmp_path: Path) -> None:
+    """A change that was interrupted says that the same command can be run again, which then ends."""
+    quarter.records.tags.add({"name": "Hot", "color": 1})
+    quarter.latency, path = 0.1, tmp_path / "ids"
+    path.write_text("\n".join(quarter.world.company_ids()), encoding="utf-8")
+    words = ("tags", "add", "Hot", "--ids", path, "--yes")
+    process = await start(quarter, *words)
+    while quarter.ledger.count("assign_tags_to_company") < 20:
+        await asyncio.sleep(0.01)
+    process.terminate()
+    _, stderr = await process.communicate()
+    assert (process.returncode, "Run the same command again." in stderr.decode()) == (143, True)
+    assert (await leadfeeder(quarter, *words))[::2] == (0, "40 changed.\n")
+
+
 @pytest.mark.parametrize(("answer", "created"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
 async def test_confirmation(quarter: Sandbox, answer: str, created: int) -> None:
     """On a terminal, a change is made only after "y". Otherwise the exit code is 5."""
