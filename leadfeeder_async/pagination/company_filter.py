@@ -16,6 +16,7 @@ from leadfeeder_async.errors import DecodeError, LeadfeederError
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.models.records import WebVisit
+from leadfeeder_async.pagination.dedupe import RelatedId, id_of
 from leadfeeder_async.pagination.page import Page
 from leadfeeder_async.pagination.problems import ProblemLog
 
@@ -71,14 +72,8 @@ def _filtered(page: Page[U], companies: frozenset[str]) -> Page[U]:
     return replace(page, items=tuple(kept), total=None, partial_errors=(*page.partial_errors, *errors))
 
 
-class _Related(msgspec.Struct, frozen=True, gc=False):
-    id: str | int | None = None
-    data: _Related | None = None
-    """The same, in the wrapper that some servers send."""
-
-
 class _Relationships(msgspec.Struct, frozen=True, gc=False):
-    company: _Related | None = None
+    company: RelatedId | None = None
 
 
 class _Row(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +95,4 @@ def _company_of(item: object) -> str | None:
         return None if item.company is None else item.company.id
     assert isinstance(item, msgspec.Raw)
     relationships = _ROW.decode(item).relationships
-    company = None if relationships is None else relationships.company
-    if company is not None and company.id is None:
-        company = company.data
-    return None if company is None or company.id is None else str(company.id)
+    return None if relationships is None else id_of(relationships.company)

@@ -7,6 +7,7 @@ therefore searched by country too. Visits without a country are only in the sear
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -31,7 +32,8 @@ _COUNT_MARGIN = 1.1
 """How far the counts of two halves may exceed that of the whole, because visits arrive meanwhile."""
 
 
-Count = Callable[[tuple[str, ...]], Awaitable[int | None]]
+CountInCountries: TypeAlias = Callable[[tuple[str, ...]], Awaitable[int | None]]
+"""Returns the number of rows of some countries, or None if the server does not report it."""
 
 
 class CountryGroup(msgspec.Struct, frozen=True):
@@ -41,7 +43,9 @@ class CountryGroup(msgspec.Struct, frozen=True):
     count: int
 
 
-async def find_country_groups(codes: tuple[str, ...], max_search_rows: int, count: Count) -> list[CountryGroup] | None:
+async def find_country_groups(
+    codes: tuple[str, ...], max_search_rows: int, count: CountInCountries
+) -> list[CountryGroup] | None:
     """Return groups of countries that are each under the row limit, without those that have no rows.
 
     A single country over the limit is a group as well. For each 10,000 rows, at most 16 counts are needed, plus 2.

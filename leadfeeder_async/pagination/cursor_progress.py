@@ -37,7 +37,7 @@ MAX_LOOP_PAGES = 50
 """Consecutive pages without new rows, each with a new cursor, that are considered a loop."""
 
 MAX_SHORT_LOOP_PAGES = 3
-"""The limit instead of ``MAX_LOOP_PAGES`` for pages that charge, and in a later pass after the pages of the first."""
+"""The limit in place of ``MAX_LOOP_PAGES`` for pages that charge, and in a pass that is longer than the first one."""
 
 MAX_CURSOR_HASHES = 1_000
 """The most cursors of a list that may charge whose hashes its position contains."""
@@ -61,7 +61,7 @@ class CursorProgress:
         self._resumes = position.cursor is not None
         # In a resumed list, the excluded ids count as rows that arrived. In a list from its start they do not, because
         # the server sends them again.
-        self._seen = SeenIds.after(self._excluded, is_same_list=self._resumes)
+        self._seen = SeenIds.excluding(self._excluded, is_same_list=self._resumes)
         self._cursors = {position.cursor} if position.cursor is not None else set[str]()
         self._cursor_hashes = dict.fromkeys(position.cursor_hashes)
         self._rejections = 0

@@ -1,4 +1,4 @@
-"""Decoders of page bodies: into models, or into rows as the API sent them."""
+"""Decoders of page bodies: into models, or into rows that stay JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leadfeeder_async._core.normalize import is_record, unwrap_relationships
 from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
-from leadfeeder_async.pagination.dedupe import row_identity, row_ids
+from leadfeeder_async.pagination.dedupe import row_id, row_identity
 from leadfeeder_async.pagination.page import Page
 
 
@@ -53,7 +53,7 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
 
 
 class RawDecoder(msgspec.Struct, frozen=True):
-    """Decodes pages into rows that are views of the body, each without line breaks and wrapped relationships."""
+    """Decodes pages into undecoded rows, each on one line and without ``data`` wrappers around related records."""
 
     executor: RequestExecutor
     endpoint: Endpoint[Response[tuple[msgspec.Raw, ...]]]
@@ -62,17 +62,17 @@ class RawDecoder(msgspec.Struct, frozen=True):
         """Return the page of a response body. Rows that are not records in UTF-8 are reported as errors."""
         page = _page_of(await self.executor.decode_page(self.endpoint, body))
         if len(body) > MAX_INLINE_BYTES:
-            return await run_in_thread(partial(self._check, page, body))
-        return self._check(page, body)
+            return await run_in_thread(partial(self._clean_if_needed, page, body))
+        return self._clean_if_needed(page, body)
 
-    def _check(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
+    def _clean_if_needed(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
         is_plain = b"\n" not in body and b"\r" not in body and body.count(b'"data"') <= 1
         is_clean = is_plain and is_utf8(body) and all(map(_BEGINS_WITH_ID, page.items))
         return page if is_clean else self._clean(page)
 
     def row_ids(self, rows: Sequence[msgspec.Raw]) -> list[str | None]:
         """Return the id of each row, or its identity if several may have the same id. None for a row without one."""
-        return list(map(row_identity, rows)) if self.endpoint.shares_ids else row_ids(rows)
+        return list(map(row_identity if self.endpoint.shares_ids else row_id, rows))
 
     def _clean(self, page: Page[msgspec.Raw]) -> Page[msgspec.Raw]:
         rows, errors, undecodable = list[msgspec.Raw](), list(page.decode_errors), page.undecodable

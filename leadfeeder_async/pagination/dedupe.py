@@ -21,7 +21,7 @@ class NewRows(msgspec.Struct, Generic[T], frozen=True):
     rows: tuple[T, ...]
     """The rows to return."""
     count: int
-    """The rows that no earlier page of this list or date range had, including those that another one has returned."""
+    """The rows that no earlier page of this list or date range had. Other date ranges may have returned them."""
     count_in_pass: int
     """The number of rows that no earlier page of the same pass contained."""
     unidentified: int = 0
@@ -46,10 +46,10 @@ class SeenIds(msgspec.Struct):
     """The ids of the current pass, from the second pass on."""
 
     @classmethod
-    def after(
+    def excluding(
         cls, exclude_ids: AbstractSet[str], *, is_same_list: bool = False, shared: set[str] | None = None
     ) -> SeenIds:
-        """Return the ids at the start of a list.
+        """Return the ids to begin a list with.
 
         Args:
             exclude_ids: The ids of rows that an earlier run returned, or the results of :func:`row_identity`.
@@ -126,24 +126,24 @@ _ID_FIRST = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
 """A row that begins with its id, as the API sends them. It need not be decoded."""
 
 
-class _Reference(msgspec.Struct, frozen=True, gc=False):
+class RelatedId(msgspec.Struct, frozen=True, gc=False):
     """A related record, or an object that contains it."""
 
     id: str | int | float | None = None
-    data: _Reference | None = None
+    data: RelatedId | None = None
 
 
 class _Relationships(msgspec.Struct, frozen=True, gc=False):
-    company: _Reference | None = None
-    location: _Reference | None = None
+    company: RelatedId | None = None
+    location: RelatedId | None = None
 
 
-class _Related(msgspec.Struct, frozen=True, gc=False):
+class _RelatedRow(msgspec.Struct, frozen=True, gc=False):
     type: str | None = None
     relationships: _Relationships | None = None
 
 
-_RELATED = msgspec.json.Decoder(_Related)
+_RELATED = msgspec.json.Decoder(_RelatedRow)
 
 
 def row_identity(row: bytes) -> str | None:
@@ -160,19 +160,15 @@ def row_identity(row: bytes) -> str | None:
     except UNREADABLE:
         return SEPARATOR.join([found, sha256(row).hexdigest()])
     references = related.relationships or _Relationships()
-    ids = (_id_of(references.company), _id_of(references.location))
+    ids = (id_of(references.company), id_of(references.location))
     return SEPARATOR.join([found, related.type or "", *(related_id or "" for related_id in ids)])
 
 
-def _id_of(reference: _Reference | None) -> str | None:
+def id_of(reference: RelatedId | None) -> str | None:
+    """Return the id of a related record, or None if there is none."""
     if reference is None:
         return None
     return id_text(reference.id if reference.data is None else reference.data.id)
-
-
-def row_ids(rows: Sequence[bytes]) -> list[str | None]:
-    """Return the id of each undecoded row."""
-    return list(map(row_id, rows))
 
 
 def row_id(row: bytes) -> str | None:

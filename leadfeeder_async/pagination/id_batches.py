@@ -45,13 +45,13 @@ class LookupState(msgspec.Struct):
     merged: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """Ids that were merged, and their current ids."""
     unresolved: list[str] = msgspec.field(default_factory=list[str])
-    """Ids that are missing, or were merged into one of several records."""
+    """Ids of which it is not known whether they are missing or were merged."""
     returned: set[str] = msgspec.field(default_factory=set[str])
     """The ids of the records that were returned."""
 
     @property
     def without_record(self) -> tuple[str, ...]:
-        """The ids that were requested and have no record of their own."""
+        """The ids whose record is not known so far."""
         return (*self.missing, *self.unresolved)
 
 
@@ -151,7 +151,7 @@ class IdBatchSource(msgspec.Struct, frozen=True):
         single ids. An id without a record has an empty page. If no request was successful yet, only a few ids are
         tried, and then the 404 is the error of the list, because the path or the account may be wrong.
         """
-        parts = [plan.next_received()]
+        parts = [plan.pop_oldest()]
         result = await _page_or_error(queue.next(), decoder)
         while True:
             ids = parts.pop()
@@ -354,8 +354,8 @@ class _BatchPlan:
             self._in_flight.append(batch)
         return batch
 
-    def next_received(self) -> tuple[str, ...]:
-        """Return the ids of the next batch in flight."""
+    def pop_oldest(self) -> tuple[str, ...]:
+        """Remove and return the ids of the oldest batch in flight."""
         return self._in_flight.popleft()
 
     def mark_received(self, batch: tuple[str, ...], rows: int) -> None:

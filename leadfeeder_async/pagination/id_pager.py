@@ -23,8 +23,8 @@ class IdPager(Pager[T]):
     """A list by id. After it was read or exported, its properties contain the ids without a record of their own.
 
     A merged id is returned as the record that it was merged into. If several ids of one request were merged, the
-    response does not tell which id became which record. These ids are ``unresolved``, unless ``resolve_merged`` was
-    set. Then they are requested again in groups. Records that were just charged are free then.
+    response does not tell which id became which record. These ids are ``unresolved``. With ``resolve_merged``, they are
+    requested again in groups instead, and records that were just charged are free.
 
     After an error, nothing more is requested. The records of all batches in flight are returned before it is raised,
     because they may have been charged.

@@ -61,11 +61,7 @@ async def newest_first(
 def _sorted(rows: Sequence[T], decoder: PageDecoder[T]) -> tuple[frozenset[str], tuple[T, ...]]:
     """Return the ids of rows, and the rows from the newest to the oldest. Those without a time come last."""
     ids = frozenset(row_id for row_id in decoder.row_ids(rows) if row_id is not None)
-    return ids, tuple(sorted(rows, key=_started_at, reverse=True))
+    return ids, tuple(sorted(rows, key=lambda row: started_at(row) or _EARLIEST, reverse=True))
 
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-
-
-def _started_at(row: object) -> datetime:
-    return started_at(row) or _EARLIEST

@@ -131,7 +131,7 @@ class NumberedPages(Generic[T]):
         self._charges = request.endpoint.is_billed
         self._splits = SplitRanges()
         shared = None if request.endpoint.partitioned_by_day or window is None else set[str]()
-        self._windows = deque([self._progress(window, SeenIds.after(options.exclude_ids, shared=shared))])
+        self._windows = deque([self._new_progress(window, SeenIds.excluding(options.exclude_ids, shared=shared))])
 
     async def pages(self) -> AsyncGenerator[Page[T], None]:
         """Yield the pages. Closing the generator cancels the requests in flight."""
@@ -156,7 +156,7 @@ class NumberedPages(Generic[T]):
             page = await self._decoder.decode(body)
             del body
         except APIStatusError as error:
-            if self._leave_out_future(progress, error):
+            if self._leave_out_future_days(progress, error):
                 return None
             if not progress.ends_with(error):
                 if isinstance(error, LIMIT_ERRORS) and progress.is_limit_error(error):
@@ -175,7 +175,7 @@ class NumberedPages(Generic[T]):
             return None
         return await self._accept(progress, page)
 
-    def _leave_out_future(self, progress: WindowProgress, error: APIStatusError) -> bool:
+    def _leave_out_future_days(self, progress: WindowProgress, error: APIStatusError) -> bool:
         """Leave out the days after today if the first page of a window was rejected, and return True.
 
         The day after today is left out last, because the days of the API may be ahead of UTC. Return False if the
@@ -193,7 +193,7 @@ class NumberedPages(Generic[T]):
         if window.start > end:
             self._finish_part(progress, 0)
         else:
-            shorter = self._progress(DateWindow(window.start, end), progress.seen)
+            shorter = self._new_progress(DateWindow(window.start, end), progress.seen)
             shorter.split = progress.split
             self._windows.appendleft(shorter)
         return True
@@ -336,7 +336,7 @@ class NumberedPages(Generic[T]):
         ids = None if progress.seen.shared is None else set[str]()
         split = SplitRange(window, windows, progress.detector.total or 0, progress.split, ids)
         for part in reversed(windows):
-            following = self._progress(part, self._seen_for_part(progress))
+            following = self._new_progress(part, self._seen_for_part(progress))
             following.split = split
             self._windows.appendleft(following)
 
@@ -417,7 +417,7 @@ class NumberedPages(Generic[T]):
         )
         for group in reversed(groups):
             seen = SeenIds(inherited=progress.seen.inherited, shared=day.ids)
-            part = self._progress(window, seen)
+            part = self._new_progress(window, seen)
             part.request, part.day = with_countries(part.request, group.codes), day
             self._windows.appendleft(part)
 
@@ -430,7 +430,7 @@ class NumberedPages(Generic[T]):
             return replace(progress.seen, ids=set(), pass_ids=None)
         return SeenIds(inherited=(*progress.seen.inherited, progress.seen.ids))
 
-    def _progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:
+    def _new_progress(self, window: DateWindow | None, seen: SeenIds) -> WindowProgress:
         request = self._request if window is None else self._request.with_dates(window.start, window.end)
         detector = EndDetector(self._options.page_size, not self._charges)
         queue = PrefetchQueue(self._executor)

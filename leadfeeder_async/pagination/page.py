@@ -35,7 +35,10 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     fall: int = 0
     """The rows by which the count of a cursor list fell. Later rows may have moved to a page that was already read."""
     last_id: str | None = None
-    """The id of the last row of a cursor list so far, with its key if several rows may have the same id."""
+    """The id of the last row of a cursor list so far.
+
+    It is the result of :func:`row_identity` if several rows may have the same id.
+    """
     skips_rows: bool = False
     """True if rows that an earlier run returned may follow in a cursor list."""
     may_charge: bool = False

@@ -36,7 +36,7 @@ from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
-from leadfeeder_async.pagination.problems import ProblemLog, raise_at_end
+from leadfeeder_async.pagination.problems import raise_at_end
 from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions
@@ -132,14 +132,11 @@ class Pager(Generic[T]):
             )
 
     async def _items(self) -> AsyncGenerator[T, None]:
-        problems = ProblemLog()
-        async with aclosing(self.pages()) as pages:
+        async with aclosing(raise_at_end(self.pages())) as pages:
             async for page in pages:
-                problems.add(page)
                 for item in page.items:
                     yield item
                 del page  # so that the next page can use its memory
-        problems.raise_any()
 
     @property
     def record_type(self) -> type[T]:
@@ -153,10 +150,11 @@ class Pager(Generic[T]):
         Undecodable rows, days over the row limit and other missing rows are reported in ``page.problems``. This
         iterator does not raise for them.
         """
-        return self._apply_limit(self._model_pages())
+        decoder = ModelDecoder(self._executor, self._request.endpoint)
+        return self._apply_limit(_without_tracebacks(self._read(decoder)))
 
     def raw_pages(self) -> AsyncGenerator[Page[bytes], None]:
-        """Iterate over pages whose items are JSON as the API sent it, without line breaks between tokens."""
+        """Iterate over pages whose items are JSON, on one line and without ``data`` wrappers around related records."""
         return _detach_rows(self._raw_views())
 
     def batches(self, size: int) -> AsyncGenerator[list[T], None]:
@@ -173,12 +171,11 @@ class Pager(Generic[T]):
         return self._batches(check_integer("size", size, 1))
 
     async def _batches(self, size: int) -> AsyncGenerator[list[T], None]:
-        batch, problems = list[T](), ProblemLog()
+        batch = list[T]()
         failure: LeadfeederError | None = None
-        async with aclosing(self.pages()) as pages:
+        async with aclosing(raise_at_end(self.pages())) as pages:
             try:
                 async for page in pages:
-                    problems.add(page)
                     batch.extend(page.items)
                     del page
                     end = len(batch) - len(batch) % size
@@ -191,7 +188,6 @@ class Pager(Generic[T]):
             yield batch  # also before an error, because its rows may have been charged
         if failure is not None:
             raise failure
-        problems.raise_any()
 
     def resume_from(self, position: ResumePosition, exclude_ids: Iterable[str | T] = ()) -> Self:
         """Return the rest of this list after the position of a page, to continue an interrupted iteration.
@@ -409,7 +405,7 @@ class Pager(Generic[T]):
         Return None for lists of ids, for lists that this package filters, and if the server does not report a count.
 
         Credits:
-            One request. If the operation charges, so does this request.
+            None, unless the operation charges. Then this request may charge too.
         """
         request = self._source.count_request(self._options)
         if request is None or self._row_filters:
@@ -441,20 +437,15 @@ class Pager(Generic[T]):
         other._source = replace(self._source, executor=other._executor)  # noqa: SLF001
         return other
 
-    def _model_pages(self) -> AsyncGenerator[Page[T], None]:
-        return _without_tracebacks(self._read(ModelDecoder(self._executor, self._request.endpoint)))
-
     def _read(self, decoder: PageDecoder[U]) -> AsyncGenerator[Page[U], None]:
         options = replace(self._options, limit=None) if self._row_filters else self._options
-        pages = self._ordered(decoder, options)
+        if self._order == "newest" and isinstance(self._source, DateWindowSource):
+            pages = newest_first(self._source, decoder, options)
+        else:
+            pages = self._source.pages(decoder, options)
         for row_filter in self._row_filters:
             pages = row_filter.apply(pages)
         return pages
-
-    def _ordered(self, decoder: PageDecoder[U], options: PagerOptions) -> AsyncGenerator[Page[U], None]:
-        if self._order == "newest" and isinstance(self._source, DateWindowSource):
-            return newest_first(self._source, decoder, options)
-        return self._source.pages(decoder, options)
 
     def _raw_views(self) -> AsyncGenerator[Page[msgspec.Raw], None]:
         endpoint = self._request.endpoint.with_response_type(Response[tuple[msgspec.Raw, ...]])

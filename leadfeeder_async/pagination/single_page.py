@@ -61,7 +61,7 @@ class SinglePageSource(msgspec.Struct, frozen=True):
 
     async def pages(self, decoder: PageDecoder[T], options: PagerOptions) -> AsyncGenerator[Page[T], None]:
         """Yield the only page. If the server counts more rows than it returned, the list is requested again."""
-        seen = SeenIds.after(options.exclude_ids)
+        seen = SeenIds.excluding(options.exclude_ids)
         detector = EndDetector(options.page_size, not self.request.endpoint.is_billed)
         while detector.verdict is not Verdict.COMPLETE:
             page = await decoder.decode(await self.executor.execute(self.request))

@@ -28,7 +28,7 @@ T = TypeVar("T")
 LIMIT_ERRORS = (OffsetExceededError, NotFoundError, BadRequestError)
 """The errors with which servers reject a page beyond the row limit or the end of a list."""
 
-_STATUSES_OF_OTHERS = frozenset({401, 402, 429})
+_STATUSES_OF_KEY = frozenset({401, 402, 429})
 """Statuses that concern the key or the account, and not the page."""
 
 ROUND_COUNT = 500
@@ -94,7 +94,7 @@ class WindowProgress(msgspec.Struct):
         The list has no such page, or it has fewer rows than the server counts.
         """
         if not isinstance(error, LIMIT_ERRORS):
-            return self._needs_no_page and error.status not in _STATUSES_OF_OTHERS
+            return self._needs_no_page and error.status not in _STATUSES_OF_KEY
         has_pages = self.detector.current_pass.pages > 0
         if has_pages and (self._has_ended or self._has_repeated_all):
             return True  # the response named another page, or reported more pages of another size

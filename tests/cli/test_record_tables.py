@@ -36,7 +36,7 @@ async def test_numbers_of_any_size_are_shown() -> None:
     async with raw_server(http(body)) as server:
         environment = {"LEADFEEDER_API_KEY": "k", "LEADFEEDER_BASE_URL": server.url, "LEADFEEDER_ACCOUNT_ID": "1"}
         code, out, error = await leadfeeder(None, "tags", "list", **environment)
-    assert (code, f"A row is not an object: '{huge}'" in error) == (5, True)
+    assert (code, f"A row is not a record: '{huge}'" in error) == (5, True)
     assert out.splitlines() == [body.decode()[9 : body.decode().index("},9") + 1]]
     assert format_value(decode_row(huge.encode())) == huge
 

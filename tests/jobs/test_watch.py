@@ -470,7 +470,7 @@ def test_outage(server: VisitServer, run: Any, caplog: pytest.LogCaptureFixture)
     assert run(watch_for(server.watch(on_status=statuses.append), 3_600)) == ["missed"]
     assert [status.next_poll_in for status in statuses if status.error] == [300, 600, 1_200]
     assert [status.failures for status in statuses][:5] == [0, 1, 2, 3, 0]
-    assert "A poll failed (3 in a row)" in caplog.text
+    assert "A poll of account 1 failed (3 in a row)" in caplog.text
 
 
 @pytest.mark.parametrize("error", [AuthenticationError("no", ErrorContext(status=401)), BudgetExceededError("no")])

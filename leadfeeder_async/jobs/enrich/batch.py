@@ -23,13 +23,12 @@ class Batch(msgspec.Struct, Generic[T]):
     """The credits that the budgets reserve for the request."""
     cost: int = 0
     """The credits that count as spent if the response is lost."""
-    prepaid: bool = False
-    """True if an earlier run has reserved the credits of these items."""
+    is_prepaid: bool = False
+    """True if the request does not count in the budget of this run, because an earlier one may have paid for it."""
     is_free: bool = False
-    """True if this item was certainly charged in an earlier request of the job, so that no budget has to cover it."""
+    """True if no credits are reserved, because this item is certainly charged already and no credits are left."""
     held: UnassignedRecords | None = None
     """The records of an earlier response, one of which may be that of this item."""
-
     is_repeat: bool = False
     """True if an earlier response charged these items and contained no record."""
 

@@ -122,12 +122,9 @@ class Enrichment(JobGuard, Generic[T]):
                     lines = encode_lines(part)
                     yield lines if columns is None else await run_in_thread(partial(flat_lines, lines, columns))
 
-    async def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
+    def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
         self.summary = EnrichmentSummary()
-        pipeline = self._job.pipeline(self.summary)
-        async with aclosing(pipeline.result_batches()) as batches:
-            async for lines in batches:
-                yield lines
+        return self._job.pipeline(self.summary).result_batches()
 
     async def estimate(self) -> EnrichmentEstimate:
         """Match all rows, and return the highest cost of the job.

@@ -11,7 +11,7 @@ class EnrichmentState(JobState, frozen=True, kw_only=True):
     """The credits that an enrichment may have been charged. They are saved together with their ids."""
 
     reserved_credits: Count = 0
-    """The most credits that all runs may have been charged, including requests in flight."""
+    """The credits that all runs were charged or may have been charged, including those of requests in flight."""
     paid_ids: dict[str, Count] = msgspec.field(default_factory=dict[str, Count])
     """The ids that these credits pay for and whose lines are not on the disk yet.
 

@@ -1,6 +1,6 @@
 """Compare a header that was found by its names with the rows around it. Pure functions.
 
-Each function returns the reason why the header is not trustworthy, or None.
+Each public function returns the column, the value or the row that makes the header doubtful, or None.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _find_row_of_other_header(rows: Sequence[Sequence[str]], rules: Sequence[Key
     for number, header in enumerate(rows[:-1]):
         for rule in rules:
             column = rule.find_column(header)
-            if column is None or _has_values(header):
+            if column is None or any(map(is_value, header)):
                 continue
             place = list(header).index(column)
             filled = [
@@ -87,7 +87,7 @@ def _find_row_of_other_header(rows: Sequence[Sequence[str]], rules: Sequence[Key
                 for below, cells in enumerate(rows[number + 1 :], number + 1)
                 if place < len(cells) and _is_filled(cells, place, rule.kind, width=count_filled(header))
             ]
-            with_numbers = sum(_has_values(rows[below]) for below in filled)
+            with_numbers = sum(any(map(is_value, rows[below])) for below in filled)
             has_keys = rule.kind != "name" and len(filled) > 1
             if filled and (has_keys or _is_certain_header(header) or with_numbers >= MIN_ROWS_OF_TABLE):
                 return filled[0]
@@ -108,10 +108,6 @@ def _is_filled(cells: Sequence[str], place: int, kind: By, *, width: int) -> boo
 
 def _is_key(cell: str, kinds: Iterable[By]) -> bool:
     return bool(cell.strip()) and any(unshared_key(cell, kind) is not None for kind in kinds)
-
-
-def _has_values(cells: Iterable[str]) -> bool:
-    return any(map(is_value, cells))
 
 
 def _is_number(value: str) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Container, Iterable, Sequence
 from itertools import chain, count
 
 from leadfeeder_async.jobs.enrich.key_normalization import (
-    KNOWN_NAMES,
+    ALL_NAMES,
+    KEY_AND_LOCATION_NAMES,
     MAX_COLUMN_NAME_CHARACTERS,
-    OTHER_NAMES,
     KeyRule,
     normalize_column_name,
 )
@@ -47,11 +47,11 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
         widest = max(widest, width)
         if _has_label(cells):
             continue
-        is_data = _has_values(cells)
+        is_data = _has_values_beside_years(cells)
         widest_names = max(widest_names, 0 if is_data else width)
         if not (place == 0 or width > max(width_above, 1)) or not _has_key_column(cells, rules):
             continue
-        known = count_known_names(cells, KNOWN_NAMES | OTHER_NAMES)
+        known = count_known_names(cells, ALL_NAMES)
         is_better = known > max(most_known, 1) and 2 * known > width
         if found is None:
             is_narrow_above = 2 * names_above <= width or 4 * width_above < 3 * width
@@ -66,7 +66,7 @@ def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int 
 
 def is_likely_header(cells: Sequence[str]) -> bool:
     """Return True if common names are most of the cells of a row."""
-    return 2 * count_known_names(cells, KNOWN_NAMES | OTHER_NAMES) > count_filled(cells)
+    return 2 * count_known_names(cells, ALL_NAMES) > count_filled(cells)
 
 
 def find_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
@@ -98,7 +98,7 @@ def _is_name_row(cells: Sequence[str], below: Iterable[Sequence[str]], rules: Se
     """Return True if a row has a column for the key, no values, and no later row has the same text in that column."""
     keys = _key_cells(cells, rules)
     is_repeated = any(place < len(row) and row[place] == name for row in below for place, name in keys)
-    return _has_key_column(cells, rules) and not is_repeated and not _has_values(cells)
+    return _has_key_column(cells, rules) and not is_repeated and not _has_values_beside_years(cells)
 
 
 def fold_names(cells: Iterable[str]) -> frozenset[str]:
@@ -124,7 +124,7 @@ def _has_label(cells: Iterable[str]) -> bool:
     return bool(filled) and filled[0].endswith(":") and not all(cell.endswith(":") for cell in filled)
 
 
-def _has_values(cells: Iterable[str]) -> bool:
+def _has_values_beside_years(cells: Iterable[str]) -> bool:
     """Return True if a row has a number or an address. Columns can be named by years."""
     return any(is_value(cell) and not _YEAR.fullmatch(cell.strip()) for cell in cells)
 
@@ -140,7 +140,7 @@ def _has_gap(header: Sequence[str]) -> bool:
 def has_only_names(cells: Iterable[str]) -> bool:
     """Return True if a row has several cells, and all of them are common names of columns."""
     filled = [cell for cell in cells if cell.strip()]
-    return len(filled) > 1 and count_known_names(filled, KNOWN_NAMES | OTHER_NAMES) == len(filled)
+    return len(filled) > 1 and count_known_names(filled, ALL_NAMES) == len(filled)
 
 
 def is_other_header(cells: Sequence[str]) -> bool:
@@ -167,7 +167,7 @@ def _has_key_column(cells: Sequence[str], rules: Sequence[KeyRule]) -> bool:
     return any(rule.find_column(unique_column_names(cells).values()) is not None for rule in numbered)
 
 
-def count_known_names(cells: Iterable[str], known_names: Container[str] = KNOWN_NAMES) -> int:
+def count_known_names(cells: Iterable[str], known_names: Container[str] = KEY_AND_LOCATION_NAMES) -> int:
     """Return how many cells of a row are common names of columns."""
     return sum(normalize_column_name(cell) in known_names for cell in cells)
 

@@ -28,7 +28,7 @@ from leadfeeder_async.jobs.enrich.header_search import (
 )
 from leadfeeder_async.jobs.enrich.key_normalization import (
     CUSTOMER_NAMES,
-    KNOWN_NAMES,
+    KEY_AND_LOCATION_NAMES,
     By,
     FileRow,
     KeyRule,
@@ -96,7 +96,7 @@ class InputFile(Iterable[FileRow]):
         check_argument(
             sheet is None or self._format == "workbook",
             f"{path} is not a workbook, so it has no sheets.",
-            "",
+            "Leave out the name of the sheet.",
             argument="sheet",
         )
         self._header = Header()
@@ -503,7 +503,7 @@ class Header(msgspec.Struct, frozen=True):
 
 def _is_name(cell: str) -> bool:
     """Return True if a cell is probably the common name of a column. This takes little time, for each row."""
-    return cell.strip().casefold().replace(" ", "_") in KNOWN_NAMES
+    return cell.strip().casefold().replace(" ", "_") in KEY_AND_LOCATION_NAMES
 
 
 def _shown(value: object) -> str:

@@ -114,8 +114,13 @@ OTHER_NAMES = frozenset({
 })  # fmt: skip
 """Names of columns that contain no key, by which a header is recognized."""
 
-KNOWN_NAMES = frozenset(name for names in (*COLUMN_ALIASES.values(), *LOCATION_ALIASES.values()) for name in names)
-"""All common column names."""
+KEY_AND_LOCATION_NAMES = frozenset(
+    name for names in (*COLUMN_ALIASES.values(), *LOCATION_ALIASES.values()) for name in names
+)
+"""The common names of columns with a key or a location."""
+
+ALL_NAMES = KEY_AND_LOCATION_NAMES | OTHER_NAMES
+"""All common names of columns."""
 
 MAX_URL_CHARACTERS = 2_048
 """The most characters in which a domain is searched. The host is at the beginning of a URL."""
@@ -431,7 +436,7 @@ def find_names(names: Collection[str], rules: Iterable[KeyRule]) -> dict[str, st
     usual = [name for name in short if name.isascii() and name.translate(_LETTERS_AND_DIGITS) in wanted]
     unusual = [name for name in short if not name.isascii()]
     found = {normalize_column_name(name): name for name in usual[:MAX_CANDIDATES] + unusual[:MAX_CANDIDATES]}
-    kept = KNOWN_NAMES | PERSON_NAMES | normalized
+    kept = KEY_AND_LOCATION_NAMES | PERSON_NAMES | normalized
     exact = {normalize_column_name(column): column for column in columns if column in names}
     return {name: given for name, given in found.items() if name in kept} | exact
 
@@ -443,7 +448,7 @@ def _letters_of(name: str) -> str:
     return name.translate(_LETTERS_AND_DIGITS)
 
 
-_KNOWN_LETTERS = frozenset(map(_letters_of, KNOWN_NAMES | PERSON_NAMES))
+_KNOWN_LETTERS = frozenset(map(_letters_of, KEY_AND_LOCATION_NAMES | PERSON_NAMES))
 
 
 def _is_padded(name: str) -> bool:

@@ -17,7 +17,7 @@ from leadfeeder_async.budget import Price
 from leadfeeder_async.errors import APIStatusError, DecodeError, LeadfeederError
 from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.key_normalization import Key
-from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, failed_line
+from leadfeeder_async.jobs.enrich.results import Outcome, ResultLine, line_without_record
 from leadfeeder_async.jobs.enrich.unassigned_records import Records, UnassignedRecords, sum_charges, with_candidates
 from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.envelope import Meta, Response
@@ -25,7 +25,7 @@ from leadfeeder_async.models.ip import EnrichedIp
 from leadfeeder_async.models.records import Company
 from leadfeeder_async.models.search_filters import CompanyMatchInput
 from leadfeeder_async.pagination.decoders import strip_line_breaks
-from leadfeeder_async.pagination.dedupe import row_ids
+from leadfeeder_async.pagination.dedupe import row_id
 from leadfeeder_async.pagination.id_batches import MAX_IDS_PER_REQUEST
 from leadfeeder_async.resources.companies import MATCH_COMPANIES, RETRIEVE_COMPANIES, Companies
 from leadfeeder_async.resources.ip import ENRICH_IP
@@ -165,13 +165,13 @@ class CompanyLookup:
             places, problem = pending.popleft()
             if len(places) <= 1 or requests_left <= 1:
                 for place in places:
-                    lines[place] = failed_line(problem)
+                    lines[place] = line_without_record(problem)
                 continue
             for half in (places[: len(places) // 2], places[len(places) // 2 :]):
                 requests_left -= 1
                 found, error = await self._match(executor, [keys[place] for place in half])
                 if len(found) != len(half):
-                    found = [failed_line(error or problem)] * len(half)
+                    found = [line_without_record(error or problem)] * len(half)
                 for place, line in zip(half, found, strict=True):
                     lines[place] = line
                 rest = [place for place in half if lines[place].outcome is Outcome.NOT_FOUND]
@@ -255,8 +255,8 @@ def _assign_records(
 
     """
     found = Records()
-    for index, (row_id, record) in enumerate(zip(row_ids(rows), rows, strict=True)):
-        found[index if row_id is None else row_id] = record
+    for index, (found_id, record) in enumerate(zip(map(row_id, rows), rows, strict=True)):
+        found[index if found_id is None else found_id] = record
     each = _credits_per_record(charged, len(ids), len(found), price)
     result = FetchResult()
     result.lines = {
@@ -310,14 +310,14 @@ def _matched_line(company_id: str, row: bytes, charged: int | None) -> ResultLin
 
 def _absent_line(company_id: str, errors: Sequence[LeadfeederError], charged: int | None) -> ResultLine:
     if errors:
-        return failed_line(errors[0], company_id=company_id, charged=charged)
+        return line_without_record(errors[0], record_id=company_id, charged=charged)
     return ResultLine(outcome=Outcome.NOT_FOUND, id=company_id, charged=charged)
 
 
 def _ambiguous_record_line(company_id: str, unrequested: Records, charged: int | None) -> ResultLine:
     """Return a failure, because none of several records can be assigned to the requested id."""
     message = f"The server returned {len(unrequested):,} other companies for the requested company {company_id}."
-    return failed_line(DecodeError(message), company_id=company_id, charged=charged)
+    return line_without_record(DecodeError(message), record_id=company_id, charged=charged)
 
 
 class IpLookup:
@@ -350,7 +350,7 @@ class IpLookup:
         problem = _first_error(executor, _RAW_IP, response)
         absent = ResultLine(outcome=Outcome.NOT_FOUND, charged=charged)
         if problem is not None:
-            absent = failed_line(problem, charged=charged)
+            absent = line_without_record(problem, charged=charged)
         if bytes(response.data) in {b"null", b"[]"}:
             return FetchResult({ip: absent})
         record = msgspec.Raw(strip_line_breaks(bytes(response.data)))

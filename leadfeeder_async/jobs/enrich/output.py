@@ -327,12 +327,9 @@ def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
         except UNREADABLE:
             raise CheckpointError(
                 f"{path}, line {number:,} is damaged or is not a complete result of an enrichment.",
-                hint=f"Give the file that this enrichment wrote without fields. {START_OVER_HINT}",
+                hint=f"Pass the path of the file that this enrichment wrote without fields. {START_OVER_HINT}",
                 reason="damaged",
             ) from None
-
-
-_TABLES_ONLY = "Only .csv and .parquet files, and JSON lines that were written without fields, can be retried."
 
 
 def _check_dialect(path: Path, csv_dialect: CsvDialect) -> None:
@@ -350,12 +347,11 @@ def _check_dialect(path: Path, csv_dialect: CsvDialect) -> None:
 
 def _check_retryable(path: Path, columns: Sequence[Column]) -> None:
     """Raise ConfigurationError if a file with only these columns does not show which rows failed."""
-    check_argument(is_table(path), f"{path} cannot be retried with fields.", _TABLES_ONLY, argument="fields")
     reason = reason_against_retry(path, [column.name for column in columns])
     check_argument(
         reason is None,
         f"{path} cannot be retried: {reason}.",
-        "Retry a table with these columns, or one that was written without fields.",
+        "Retry a table with these columns, or a file that was written without fields.",
         argument="fields",
     )
 
@@ -366,13 +362,6 @@ def reason_against_retry(path: Path, fields: Collection[str]) -> str | None:
         return "JSON lines with fields do not show which rows failed"
     missing = [name for name in RESULT_COLUMNS if name not in fields]
     return f"its fields do not include {', '.join(missing)}" if missing else None
-
-
-def _hint_to_finish(path: Path) -> str:
-    """Return what to do if a file to retry does not exist."""
-    if partial_path(path).exists():
-        return "Finish the file first, with resume=True."
-    return "Check the path. There is no unfinished file with this name either."
 
 
 def _identity_of_retry(
@@ -386,10 +375,14 @@ def _identity_of_retry(
             lines = sum(1 for _ in (_finished_lines(columns, path) if is_table(path) else file))
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError)
+        is_unfinished = is_missing and partial_path(path).exists()
+        hint = "Make the file readable."
+        if is_missing:
+            hint = "Check the path. There is no unfinished file with this name either."
         raise CheckpointError(
             f"{path} cannot be retried: {error.strerror}.",
-            hint=_hint_to_finish(path) if is_missing else "Make the file readable.",
-            reason="not_finished" if is_missing and partial_path(path).exists() else "unusable",
+            hint="Finish the file first, with resume=True." if is_unfinished else hint,
+            reason="not_finished" if is_unfinished else "unusable",
         ) from None
     expected = lines if total is None else total if job.options.limit is None else min(total, job.options.limit)
     if lines != expected:

@@ -47,7 +47,7 @@ from leadfeeder_async.jobs.enrich.request_queue import (
     split_credits,
 )
 from leadfeeder_async.jobs.enrich.result_cache import ResultCache, digest_of_key, digest_of_record
-from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, failed_line
+from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, line_without_record
 from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions, IncomingRow, PreviousRun, RowIntake
 from leadfeeder_async.jobs.failure_action import FailureAction
 from leadfeeder_async.jobs.row_reader import MAX_BLOCKING_TIME, RowReader
@@ -383,7 +383,7 @@ class Pipeline:
         if action is FailureAction.SPLIT and self._matches.record_rejection(error):
             self._abort(error)
         outcome = Outcome.SKIPPED_BY_BUDGET if action is FailureAction.SKIP else Outcome.FAILED
-        return [failed_line(error, outcome, charged=None if is_charged else 0)] * len(batch.items)
+        return [line_without_record(error, outcome, charged=None if is_charged else 0)] * len(batch.items)
 
     # order
 
@@ -433,7 +433,7 @@ class Pipeline:
             self._remember(digest, match)
             return match
         self._keys_by_record[match.id] = [pending]
-        self._fetches.add(match.id, prepaid=self._lookup.is_repeat_free and match.id in self._paid_ids)
+        self._fetches.add(match.id, is_prepaid=self._lookup.is_repeat_free and match.id in self._paid_ids)
         return None
 
     # fetch
@@ -491,18 +491,18 @@ class Pipeline:
 
         Some companies of an earlier response were charged, and the others were free, so none should be charged again.
         """
-        free = [] if batch.prepaid else [record_id for record_id in batch.items if record_id in self._uncertain_ids]
+        free = [] if batch.is_prepaid else [record_id for record_id in batch.items if record_id in self._uncertain_ids]
         if free:
-            self._fetches.push_retry(Batch(free, batch.order, prepaid=True, held=batch.held))
+            self._fetches.push_retry(Batch(free, batch.order, is_prepaid=True, held=batch.held))
             batch.items = [record_id for record_id in batch.items if record_id not in self._uncertain_ids]
-        return self._skip(batch, None) if batch.items else []
+        return self._skip(batch, None)
 
     def _reserve(self, batch: Batch[str], left: int | None) -> None:
         """Record the credits that a batch reserves, before it is sent."""
         items, price = 0 if batch.is_free else len(batch.items), self._lookup.price
         batch.reserved = price.most(items) if left is None else max(0, min(left, price.most(items)))
         batch.cost = min(batch.reserved, price.lost(items))
-        if not batch.prepaid and items:
+        if not batch.is_prepaid and items:
             self._credits_in_flight += batch.reserved
             self._journal.reserve(batch.items, batch.cost)
 
@@ -517,7 +517,7 @@ class Pipeline:
 
     def _credits_left(self, batch: Batch[str]) -> int | None:
         """Return the credits that the budgets cover, or None if there is no limit."""
-        left = (self._executor if batch.prepaid else self._budgeted_executor).credits_left()
+        left = (self._executor if batch.is_prepaid else self._budgeted_executor).credits_left()
         # A request that was just started has not reserved its credits in the budget yet.
         return None if left is None else left - (self._credits_in_flight - self._budget.reserved)
 
@@ -544,7 +544,7 @@ class Pipeline:
 
     async def _request_records(self, batch: Batch[str], resolved: MemoryObjectSendStream[KeyResults]) -> None:
         meter = CallMeter()
-        is_reserved = batch.prepaid and not batch.is_free
+        is_reserved = batch.is_prepaid and not batch.is_free
         executor = meter.attach(self._executor if is_reserved else self._budgeted_executor)
         try:
             result = await self._lookup.fetch(executor, batch)
@@ -578,11 +578,11 @@ class Pipeline:
             self._uncertain_ids = frozenset()
         self._settle(batch, meter, lines, charged, uncertain)
         for record_id in result.fetch_individually:
-            self._fetches.push_retry(Batch([record_id], batch.order, prepaid=batch.prepaid, held=unassigned))
+            self._fetches.push_retry(Batch([record_id], batch.order, is_prepaid=batch.is_prepaid, held=unassigned))
         if result.fetch_again:
             is_repeat = not result.lines  # the response has used up what was reserved for these items
-            prepaid = batch.prepaid and not is_repeat
-            again = Batch(result.fetch_again, batch.order, prepaid=prepaid, held=batch.held, is_repeat=is_repeat)
+            is_prepaid = batch.is_prepaid and not is_repeat
+            again = Batch(result.fetch_again, batch.order, is_prepaid=is_prepaid, held=batch.held, is_repeat=is_repeat)
             self._fetches.push_retry(again)
         return self._resolve_all(lines)
 
@@ -612,7 +612,7 @@ class Pipeline:
         outcome = Outcome.NOT_FOUND if is_not_found else Outcome.FAILED
         is_known = not meter.possibly_charged and (not is_charged or len(batch.items) == 1)
         charged = meter.charged if is_known else None
-        lines = {record_id: failed_line(error, outcome, record_id, charged=charged) for record_id in batch.items}
+        lines = {item: line_without_record(error, outcome, item, charged=charged) for item in batch.items}
         return self._resolve_all(self._with_held_records(batch, lines))
 
     def _settle(
@@ -633,7 +633,7 @@ class Pipeline:
             uncertain_ids: The ids of which some were charged, but it is not known which.
 
         """
-        if batch.prepaid and not batch.is_free:
+        if batch.is_prepaid and not batch.is_free:
             self._count_prepaid_call(batch, meter, resolved_ids)
             return
         self._count(meter)
@@ -663,7 +663,7 @@ class Pipeline:
 
     def _record_interruption(self, batch: Batch[str], meter: CallMeter) -> None:
         """Count the credits of a canceled request. Its reservation stays in the journal."""
-        if batch.prepaid and not batch.is_free:
+        if batch.is_prepaid and not batch.is_free:
             self._count_prepaid_call(batch, meter, ())
             return
         self._count(meter)
@@ -684,7 +684,7 @@ class Pipeline:
         if batch.held is None or self._journal.is_persistent:
             return []
         shown = error if isinstance(error, LeadfeederError) else None
-        lines = {record_id: failed_line(shown, Outcome.FAILED, record_id) for record_id in batch.items}
+        lines = {record_id: line_without_record(shown, Outcome.FAILED, record_id) for record_id in batch.items}
         return self._resolve_all(self._with_held_records(batch, lines))
 
     def _resolve_all(self, lines: Mapping[str, ResultLine]) -> KeyResults:
@@ -706,13 +706,9 @@ class Pipeline:
 
     def _skip(self, batch: Batch[str], error: LeadfeederError | None) -> KeyResults:
         """Return the results of keys whose records the budget does not cover."""
-        finished = KeyResults()
-        for record_id in batch.items:
-            line = failed_line(error, Outcome.SKIPPED_BY_BUDGET, record_id)
-            if batch.held is not None:
-                line = batch.held.assign(line)
-            finished += [(pending, line) for pending in self._keys_by_record.pop(record_id, ())]
-        return finished
+        skipped = {item: line_without_record(error, Outcome.SKIPPED_BY_BUDGET, item) for item in batch.items}
+        lines = self._with_held_records(batch, skipped).items()
+        return [(pending, line) for item, line in lines for pending in self._keys_by_record.pop(item, ())]
 
     # emit
 

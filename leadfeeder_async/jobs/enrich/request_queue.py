@@ -18,7 +18,7 @@ from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 T = TypeVar("T")
 
 MAX_MATCHES, MAX_FETCHES = 4, 12
-"""The most requests of each kind in flight. Together they use the default number of concurrency slots."""
+"""The most requests of each kind in flight. Their sum is the default of ``max_concurrency``."""
 
 MAX_CONSECUTIVE_FAILURES = MAX_MATCHES + MAX_FETCHES + 4
 """Abort after this many failed requests in a row. :meth:`RequestQueue.record_rejection` uses it for rejections too."""
@@ -96,9 +96,9 @@ class RequestQueue(Generic[T]):
         """True if so many requests failed in a row that the job must be aborted."""
         return self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES
 
-    def add(self, item: T, *, prepaid: bool = False) -> None:
+    def add(self, item: T, *, is_prepaid: bool = False) -> None:
         """Append an item."""
-        (self._prepaid if prepaid else self._waiting).append(item)
+        (self._prepaid if is_prepaid else self._waiting).append(item)
 
     def next_batch(self, *, allow_partial: bool) -> Batch[T] | None:
         """Remove and return the next batch: retries first, in their original order, then prepaid items.
@@ -117,7 +117,7 @@ class RequestQueue(Generic[T]):
             if len(queue) >= size or (queue and allow_partial):
                 items = [queue.popleft() for _ in range(min(size, len(queue)))]
                 self._requested += len(items)
-                return Batch(items, self._requested - len(items), prepaid=queue is self._prepaid)
+                return Batch(items, self._requested - len(items), is_prepaid=queue is self._prepaid)
         return None
 
     def push_retry(self, batch: Batch[T]) -> None:
@@ -204,7 +204,7 @@ class CostJournal:
 
         Args:
             ids: The ids.
-            cost: The most credits that the request can charge.
+            cost: The credits that count as spent if the response is lost.
 
         """
 

@@ -66,7 +66,7 @@ def read_result_table(path: Path, columns: Sequence[Column]) -> Iterator[ResultL
 def _not_a_result(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path} cannot be retried: {reason}.",
-        hint=f"Give the file that this enrichment wrote. {START_OVER_HINT}",
+        hint=f"Pass the path of the file that this enrichment wrote. {START_OVER_HINT}",
         reason="damaged",
     )
 
@@ -104,11 +104,8 @@ def _read_parquet(path: Path) -> Iterator[Sequence[str | None]]:
         database.execute("SET TimeZone = 'UTC'")
         database.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
         yield [column[0] for column in database.description or ()]
-        while rows := database.fetchmany(_ROWS_AT_ONCE):
+        while rows := database.fetchmany(200):
             yield from rows
-
-
-_ROWS_AT_ONCE = 200
 
 
 def _result(cells: Sequence[str | None], columns: Sequence[Column], *, has_commas: bool) -> ResultLine:

@@ -68,16 +68,23 @@ class ResultLine(msgspec.Struct, frozen=True, kw_only=True):
     """The row of the input file."""
 
 
-def failed_line(
+def line_without_record(
     error: LeadfeederError | None,
     outcome: Outcome = Outcome.FAILED,
-    company_id: str | None = None,
+    record_id: str | None = None,
     *,
     charged: int | None = 0,
 ) -> ResultLine:
-    """Return the result of a row without a record."""
+    """Return the result of a row without a record.
+
+    Args:
+        error: The reason, if there is an error.
+        outcome: The outcome.
+        record_id: The id of the requested company, or the requested IP address.
+        charged: The credits for this row, or None if they are not known.
+    """
     serialized = None if error is None else SerializedError.from_error(error)
-    return ResultLine(outcome=outcome, id=company_id, charged=charged, error=serialized)
+    return ResultLine(outcome=outcome, id=record_id, charged=charged, error=serialized)
 
 
 def encode_lines(lines: Iterable[ResultLine]) -> bytes:
@@ -110,7 +117,7 @@ class EnrichmentResult(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     If the server returned records of merged companies that cannot be assigned, they are the candidates of their rows.
     """
     error: LeadfeederError | None = None
-    """The error of a failed or unusable row."""
+    """The reason why a row is failed or unusable. Some other rows have one too, such as those that a 404 rejects."""
     charged: int | None = 0
     """The credits for this row. None if the response was lost, or shows only the sum of several companies."""
 

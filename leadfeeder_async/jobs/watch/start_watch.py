@@ -33,8 +33,8 @@ def make_watcher(
     accounts: int = 1,
 ) -> VisitWatcher:
     """Return a watch of one account, or raise ConfigurationError for arguments that are out of range."""
-    interval = check_positive("every", every, "seconds")
-    if not 1 <= interval <= MAX_INTERVAL:
+    check_positive("every", every, "seconds")
+    if not 1 <= every <= MAX_INTERVAL:
         reject("every", every, f"must be 1 to {MAX_INTERVAL:,} seconds.")
     check_integer("lookback_days", lookback_days, 0, 90)
     check_function("on_status", on_status)

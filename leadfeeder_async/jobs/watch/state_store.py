@@ -18,12 +18,6 @@ from leadfeeder_async.jobs.output_lock import OutputLock
 from leadfeeder_async.jobs.resumable_file import translate_os_errors, validate_target
 from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, encode_acknowledged, encode_state
 
-PRIVATE = 0o600
-"""The permissions of a new state file."""
-
-PRIVATE_DIRECTORY = 0o700
-"""The permissions of a new directory for state files."""
-
 SAVE_TIMEOUT = 30.0
 """Seconds that a store may take to save a state. Saving is not canceled before."""
 
@@ -57,7 +51,7 @@ class StateJournal(Protocol):
         ...
 
     async def load(self) -> bytes:
-        """Return what was saved, or nothing."""
+        """Return the saved bytes. They are empty if nothing was saved."""
         ...
 
     async def save(self, state: WatchState) -> None:
@@ -74,13 +68,13 @@ class StoreJournal:
 
     Args:
         store: The store. None keeps the state in memory.
+        name: The name of the state in messages.
 
     """
 
-    name = "The state in the store"
-
-    def __init__(self, store: WatchStore | None) -> None:
+    def __init__(self, store: WatchStore | None, name: str = "The state in the store") -> None:
         self._store = store
+        self.name = name
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -88,7 +82,7 @@ class StoreJournal:
         yield
 
     async def load(self) -> bytes:
-        """Return what was saved, or nothing."""
+        """Return the saved bytes. They are empty if nothing was saved."""
         return b"" if self._store is None else await self._store.load() or b""
 
     async def save(self, state: WatchState) -> None:
@@ -98,7 +92,10 @@ class StoreJournal:
         with anyio.move_on_after(SAVE_TIMEOUT, shield=True) as scope:
             await self._store.save(encode_state(state))
         if scope.cancelled_caught:
-            raise CheckpointError(f"The store did not save the state within {SAVE_TIMEOUT:.0f} s.")
+            raise CheckpointError(
+                f"{self.name} was not saved within {SAVE_TIMEOUT:.0f} s.",
+                hint="Check the store, then start again. The last visit may be delivered again.",
+            )
 
     async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:  # noqa: ARG002 - as FileJournal
         """Save the state."""
@@ -140,7 +137,7 @@ class FileJournal:
             lock.release()
 
     async def load(self) -> bytes:
-        """Return what was saved, or nothing."""
+        """Return the saved bytes. They are empty if nothing was saved."""
         with translate_os_errors(self._path, _HINT):
             try:
                 return self._path.read_bytes()
@@ -152,7 +149,7 @@ class FileJournal:
         self._close()
         with translate_os_errors(self._path, _HINT):
             if not self._path.exists():
-                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # for the owner only
             write_atomically(self._path, encode_state(state), self._path)
 
     async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:  # noqa: ARG002 - as StoreJournal
@@ -198,12 +195,17 @@ def make_account_journals(state: object, account_ids: Iterable[str]) -> dict[str
     if state is None:
         return {account_id: StoreJournal(None) for account_id in account_ids}
     if callable(state):
-        return {account_id: StoreJournal(_check_store(state(account_id), account_id)) for account_id in account_ids}
+        return {
+            account_id: StoreJournal(
+                _check_store(state(account_id), account_id), f"The state of account {account_id} in the store"
+            )
+            for account_id in account_ids
+        }
     directory = check_path("state", state)
     if not str(state).strip():
         reject("state", state, "is empty.", "Pass the path of a directory.")
     with translate_os_errors(directory, "Pass a directory that this program can write to."):
-        directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
     return {account_id: FileJournal(directory / f"{account_id}.state") for account_id in account_ids}
 
 

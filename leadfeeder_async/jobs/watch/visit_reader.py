@@ -9,7 +9,6 @@ import msgspec
 
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async.jobs.watch.watch_plan import is_newest_first
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.models.records import WebVisit
@@ -96,7 +95,7 @@ class RowCounter:
     def __init__(self, window: DateWindow, max_search_rows: int) -> None:
         self._window = window
         self._max_search_rows = max_search_rows
-        self._rows = self._new_rows = 0
+        self._rows = 0
         self._total: int | None = None
         self._is_split = False
         self._starts = list[datetime]()
@@ -104,7 +103,6 @@ class RowCounter:
     def add(self, page: Page[WebVisit]) -> None:
         """Count a page."""
         self._rows += page.row_count
-        self._new_rows += len(page.items) + page.undecodable
         self._is_split |= page.window not in {None, self._window}
         if page.meta.total_count is not None:
             self._total = page.meta.total_count
@@ -115,15 +113,16 @@ class RowCounter:
     @property
     def count(self) -> int:
         """The rows that the server counts. If it counts parts of the days, or too few, the rows that it returned."""
-        is_total_known = self._total is not None and self._total < self._max_search_rows and not self._is_split
-        return max(self._total, self._new_rows) if is_total_known and self._total is not None else self._rows
+        if self._total is None or self._total >= self._max_search_rows or self._is_split:
+            return self._rows
+        return max(self._total, self._rows)
 
     @property
     def missing(self) -> int:
         """The rows that the server counts and did not return."""
-        return max(0, self.count - self._new_rows)
+        return max(0, self.count - self._rows)
 
     @property
     def newest_first(self) -> bool | None:
         """True if the newest rows came first. None if there are too few rows to tell."""
-        return is_newest_first(self._starts) if len(set(self._starts)) > 1 else None
+        return self._starts[0] > self._starts[-1] if len(set(self._starts)) > 1 else None

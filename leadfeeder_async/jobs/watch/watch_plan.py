@@ -39,7 +39,7 @@ class Part(msgspec.Struct, frozen=True):
 
     window: DateWindow
     count: int
-    """The rows that the server counts, and that were delivered or were known before."""
+    """The rows of these days that were delivered or are known. A higher count of the server shows new visits."""
 
 
 class WatchReading(Enum):
@@ -67,7 +67,7 @@ class PageRange(msgspec.Struct, frozen=True):
 
 
 def choose_reading(part: Part, count: int | None, max_search_rows: int) -> WatchReading:
-    """Return what to read, given the rows that were known and the rows that the server counts now.
+    """Return the rows to read, given those that were known and the number that the server counts now.
 
     Pages past the row limit of the API cannot be requested. If the server stops counting at that limit, the count does
     not show new rows of a day over the limit, so such a day is always read.
@@ -158,11 +158,6 @@ def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_search
 def count_in(window: DateWindow, rows_per_day: Counter[date]) -> int:
     """Return the number of rows on the days of a window."""
     return sum(count for day, count in rows_per_day.items() if window.start <= day <= window.end)
-
-
-def is_newest_first(starts: list[datetime]) -> bool:
-    """Return True if a list is in reverse order of time, judged by its first and last row."""
-    return len(starts) > 1 and starts[0] > starts[-1]
 
 
 def outage_delay(every: float, failures: int) -> float:

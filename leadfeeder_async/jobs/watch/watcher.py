@@ -104,6 +104,7 @@ class WatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """When to poll, and how far back to look."""
 
     every: float
+    """Seconds between the starts of two polls."""
     since: datetime | None
     """The earliest start of a visit to deliver, or None for the time at which the watch begins."""
     lookback_days: int
@@ -247,7 +248,7 @@ class VisitWatcher:
     async def _poll(self, state: WatchState, started_at: datetime) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or ``NO_PART``."""
         today, hour = started_at.date(), started_at.replace(minute=0, second=0, microsecond=0)
-        if self._ahead_since != hour:  # a rejected day has begun meanwhile, or was rejected for another cause
+        if self._ahead_since != hour:  # a rejected day may have begun meanwhile, so it is tried again each hour
             self._ahead_since, self._days_ahead = hour, 1
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
         has_other_end = len(state.parts) > 0 and state.parts[-1].window.end != window.end
@@ -473,9 +474,11 @@ class VisitWatcher:
             problems=tuple(self._problems.problems),
         )
         if error is not None and delay is not None:
-            logger.warning("A poll failed (%d in a row). The next one is in %.0f s. %s", self._failures, delay, error)
+            text = "A poll of account %s failed (%d in a row). The next one is in %.0f s. %s"
+            logger.warning(text, self._account_id, self._failures, delay, error)
         if status.problems:
-            logger.warning("%d visits or parts could not be read. %s", self._problems.count, status.problems[0])
+            text = "Account %s: %d visits or parts could not be read. %s"
+            logger.warning(text, self._account_id, self._problems.count, status.problems[0])
         if self._options.on_status is not None:
             try:
                 self._options.on_status(status)
