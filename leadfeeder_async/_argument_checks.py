@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
@@ -115,7 +116,8 @@ def check_path(name: str, value: object) -> Path:
     if not isinstance(value, str | Path):
         reject(name, value, "must be a string or a Path.")
     try:
-        is_usable = b"\0" not in fsencode(value)
+        # Windows encodes surrogates too, but they are in no name that another program can read.
+        is_usable = b"\0" not in (str(value).encode() if sys.platform == "win32" else fsencode(value))
     except UnicodeEncodeError:
         is_usable = False
     if not is_usable:

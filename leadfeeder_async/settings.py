@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -163,7 +164,7 @@ def read_api_key(argument: object) -> Secret:
 
 
 def _read_key_file(file: str) -> str:
-    return key_in_text(_read_file(file), f"The file {file!r}").reveal()
+    return key_in_text(_read_file(file), f"The file '{file}'").reveal()
 
 
 def key_in_text(text: str, origin: str) -> Secret:
@@ -238,13 +239,22 @@ def _key_file() -> str | None:
 
 def _read_file(file: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8-sig")
+        return decode_text(Path(file).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-    shown = f"={file!r}" if _is_path(file) else " (its value is not shown, because it may be the key)"
+    shown = f"='{file}'" if _is_path(file) else " (its value is not shown, because it may be the key)"
     raise MissingKeyError(
         f"LEADFEEDER_API_KEY_FILE{shown} cannot be read: {reason}.", hint="Check its path and permissions."
     )
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text of a small file, which is UTF-8, or UTF-16 as Windows PowerShell writes it.
+
+    Raises:
+        UnicodeDecodeError: It is neither.
+    """
+    return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def _is_path(text: str) -> bool:

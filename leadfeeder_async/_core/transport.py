@@ -285,6 +285,8 @@ class _Connector(aiohttp.TCPConnector):
         connection = await self._connect(req, traces, timeout)
         while (protocol := connection.protocol) is not None:
             has_unread_bytes = self.unread_checks.get(protocol)
+            if has_unread_bytes is not None and sys.platform == "win32":
+                await _let_loop_deliver(connection)
             if not protocol.should_close and not (has_unread_bytes is not None and has_unread_bytes()):
                 if has_unread_bytes is None:
                     self.unread_checks[protocol] = _unread_check(protocol.transport)
@@ -309,6 +311,16 @@ class _Connector(aiohttp.TCPConnector):
                 return await super().connect(req, traces, timeout)
         except TimeoutError:
             raise aiohttp.ConnectionTimeoutError from None
+
+
+async def _let_loop_deliver(connection: Connection) -> None:
+    """Let an idle connection process the bytes that the event loop of Windows has already taken from its socket."""
+    try:
+        for _ in range(2):  # the first turn of the loop completes the read, the second one delivers it
+            await asyncio.sleep(0)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _unread_check(transport: asyncio.BaseTransport | None) -> Callable[[], object]:

@@ -51,10 +51,12 @@ def load_env_file(path: Path) -> None:
     Raises:
         ConfigurationError: The file cannot be read, or a line is not a variable. The line is not shown.
     """
+    from leadfeeder_async.settings import decode_text  # imports asyncio
+
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decode_text(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"--env-file {path} cannot be read: {reason}.") from None
     variables = dict[str, str]()
     for number, line in enumerate(text.splitlines(), 1):
@@ -72,7 +74,8 @@ def load_env_file(path: Path) -> None:
     os.environ.update(variables)
 
 
-_EXPORT = re.compile(r"^\s*export\s+")
+_EXPORT = re.compile(r"^\s*(?:export\s+|\$env:)", re.IGNORECASE)
+"""The beginning of a line that sets a variable in a POSIX shell, or in PowerShell."""
 
 _COMMENT = re.compile(r"(^|\s+)#.*")
 """A comment after a value without quotes."""

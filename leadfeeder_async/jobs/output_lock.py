@@ -139,25 +139,26 @@ class OutputLock:
             OSError: The lock file cannot be created.
         """
         lock = lock_path(path)
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(lock.parent)
         failure: OSError | None = None
         for _ in range(MAX_TRIES):
-            try:
-                descriptor, is_created = _open(lock)
-            except FileNotFoundError as error:  # another job has just removed it
-                failure = error
+            opened = _try_open(lock, calls)
+            if isinstance(opened, OSError):
+                failure = opened
                 continue
-            except PermissionError as error:
-                if calls.removes_open_files:
-                    raise
-                failure = error  # Windows cannot open a file that another job is removing at the same moment
-                time.sleep(0.001)
-                continue
+            descriptor, is_created = opened
             try:
                 if not MARK.startswith(_read(descriptor)):
                     raise unknown_file_error(lock)
-                if not _try_lock(descriptor, path, calls, is_created=is_created):
-                    return None
+                try:
+                    if not _try_lock(descriptor, path, calls):
+                        return None
+                except CheckpointError:
+                    if is_created:  # nobody can have locked it, and Windows removes no open file
+                        os.close(descriptor)
+                        descriptor = -1
+                        lock.unlink(missing_ok=True)
+                    raise
                 if not calls.removes_open_files or _has_name(descriptor, lock):
                     held, descriptor = descriptor, -1
                     return cls(lock, held, calls, is_created=is_created)
@@ -184,15 +185,20 @@ class OutputLock:
             self._path.unlink()
 
 
-def _try_lock(descriptor: int, path: Path, calls: LockCalls, *, is_created: bool) -> bool:
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # the error of a folder, which does not say that a file has its name
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+
+
+def _try_lock(descriptor: int, path: Path, calls: LockCalls) -> bool:
     """Lock the file of an output, or return False if another process has locked it."""
     try:
         return calls.try_lock(descriptor)
     except OSError as error:
         if error.errno not in NO_LOCK_ERRORS:
             raise
-        if is_created:
-            lock_path(path).unlink(missing_ok=True)  # nobody can have locked it
         raise CheckpointError(
             f"{path} cannot be locked: {error.strerror}.",
             hint="Its file system has no file locks, as some network drives. Choose a path on a local disk.",
@@ -201,6 +207,19 @@ def _try_lock(descriptor: int, path: Path, calls: LockCalls, *, is_created: bool
 
 NO_LOCK_ERRORS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """The errors of file systems that cannot lock files."""
+
+
+def _try_open(lock: Path, calls: LockCalls) -> tuple[int, bool] | OSError:
+    """Open or create a lock file, or return the error if another job has just removed it."""
+    try:
+        return _open(lock)
+    except FileNotFoundError as error:
+        return error
+    except PermissionError as error:
+        if calls.removes_open_files:
+            raise
+        time.sleep(0.001)  # Windows cannot open a file that another job is removing at the same moment
+        return error
 
 
 def _open(lock: Path) -> tuple[int, bool]:

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.atomic_file import (
+    OPEN_ELSEWHERE,
     copy_permissions,
     create_exclusively,
     open_working_file,
@@ -287,6 +288,12 @@ def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> Non
         if not path.name or "\0" in str(path) or path.is_dir():
             raise CheckpointError(f"{str(path)!r} is not the name of a file.", hint="Name a file.", reason="not_a_file")
         exists = path.exists() or path.is_symlink()
+    if _IS_WINDOWS and path.name != path.name.rstrip(". "):
+        raise CheckpointError(
+            f"{path} ends in a dot or a space, which Windows removes from the names of files.",
+            hint="Choose another name.",
+            reason="not_a_file",
+        )
     if exists and (path.is_symlink() or not path.is_file()):
         raise CheckpointError(
             f"{path} is a link, a device or a pipe, which the finished file would replace.",
@@ -469,4 +476,6 @@ def _describe(error: OSError, path: Path) -> str:
     is_long = _IS_WINDOWS and len(str(path.absolute())) > _SHORT_PATH
     if is_long and isinstance(error, FileNotFoundError) and path.parent.is_dir():
         return "The path is too long"  # Windows reports a path of 260 characters or more as missing
+    if getattr(error, "winerror", None) in OPEN_ELSEWHERE:
+        return f"{error.strerror}. Probably another program has it open"
     return error.strerror or type(error).__name__

@@ -160,6 +160,7 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
         ("NAME=a=b#c", "a=b#c"),
         ("NAME=", ""),
         ("NAME=# todo", ""),
+        ('$env:NAME = "a b"', "a b"),
         ("NAME=a\t# b", "a"),
         ("export\tNAME=a", "a"),
         ("NAME='a", None),

@@ -6,6 +6,7 @@ import asyncio
 import io
 import itertools
 import logging
+import os
 import pickle
 import sys
 import traceback
@@ -74,7 +75,7 @@ async def provider_with_arguments(client_secret: str, refresh_token: str) -> Acc
     raise RuntimeError(refresh_token)
 
 
-PACKAGE_NAME = "leadfeeder_async/"
+PACKAGE_NAME = f"leadfeeder_async{os.sep}"
 
 KINDS: dict[str, dict[str, Any]] = {
     "api_key": {"api_key": KEY},

@@ -344,22 +344,26 @@ def test_invalid_port(port: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["k3y-in-the-wrong-variable", "ab.k3y.cd", "k3y/abcdef==", "/k3y==", "k3y" * 2_000])
-def test_key_in_the_variable_of_the_file(environment: pytest.MonkeyPatch, key: str) -> None:
+def test_key_in_the_variable_of_the_file(environment: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
     """A key in the wrong variable is not shown. A path or the name of a file is."""
     environment.setenv("LEADFEEDER_API_KEY_FILE", key)
     with pytest.raises(MissingKeyError, match="its value is not shown") as mistaken:
         read_api_key(None)
     assert "k3y" not in str(mistaken.value)
-    for path in ("key.txt", "/usr/missing/leadfeeder", "~/missing/leadfeeder"):
+    for path in ("key.txt", str(tmp_path / "missing" / "leadfeeder"), "~/missing/leadfeeder"):
         environment.setenv("LEADFEEDER_API_KEY_FILE", path)
-        with pytest.raises(MissingKeyError, match=f"='{path}' cannot be read"):
+        with pytest.raises(MissingKeyError, match=re.escape(f"='{path}' cannot be read")):
             read_api_key(None)
 
 
 def test_key_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The key may be the content of a file. An argument or LEADFEEDER_API_KEY comes first."""
     path = tmp_path / "key"
-    environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # PowerShell 5 writes UTF-16
+        path.write_text("k3y\n", encoding=encoding)
+        environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))
+        assert read_api_key(None).reveal() == "k3y"
+    path.unlink()
     with pytest.raises(MissingKeyError, match=r"LEADFEEDER_API_KEY_FILE=.*cannot be read: No such file"):
         read_api_key(None)
     environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))

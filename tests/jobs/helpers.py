@@ -90,3 +90,10 @@ def small_disk(size: int | None = None) -> Iterator[Callable[[int], None]]:
         yield set_size
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def is_open(path: Path) -> bool:
+    """Return True if this process has a file open, as far as the system shows it."""
+    folder = Path("/proc/self/fd")
+    names = [link.readlink() for link in folder.iterdir() if link.is_symlink()] if folder.exists() else []
+    return path in names

@@ -37,7 +37,7 @@ from leadfeeder_async.jobs.bulk.change_queue import (
 )
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
-from tests.jobs.helpers import Stopped, names_in, read_lines, stop_after
+from tests.jobs.helpers import Stopped, is_open, names_in, read_lines, stop_after
 from tests.support.clients import client_for, client_of
 from tests.support.servers import handler_server
 
@@ -468,6 +468,7 @@ async def test_resume_repeats_at_most_what_was_in_flight(
     with pytest.raises(CheckpointError, match="Row 1 of the input") as caught:
         await lf.bulk.assign_tags(ids[1:], [tag]).to_file(out, resume=True)
     assert not hasattr(caught.value, "__notes__")  # its hint tells how to go on
+    assert not is_open(partial_path(out))  # the exception, which is kept, does not keep it open
     with pytest.raises(CheckpointError, match="The input has 1 ids"):
         await lf.bulk.assign_tags(ids[:1], [tag]).to_file(out, resume=True)
     summary = await lf.bulk.assign_tags(ids, [tag]).to_file(out, resume=True)

@@ -144,6 +144,13 @@ def test_file_system_without_locks(tmp_path: Path, code: int) -> None:
         OutputLock.acquire(tmp_path / "o.ndjson", NoLocks(errno.EIO))
 
 
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    """The error for an output below a file does not say that the output exists."""
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(NotADirectoryError):
+        OutputLock.acquire(tmp_path / "a.csv" / "o.ndjson")
+
+
 async def test_sync_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync on a file system without locks keeps the hint, because running it again would not help."""
     monkeypatch.setattr(type(LOCK_CALLS), "try_lock", NoLocks(errno.ENOLCK).try_lock)

@@ -24,10 +24,11 @@ from leadfeeder_async.jobs.resumable_file import (
     load_unfinished,
     open_resumable,
     partial_path,
+    validate_target,
 )
 from leadfeeder_async.models.columns import Column
 from leadfeeder_async.sandbox import Sandbox
-from tests.jobs.helpers import FOREIGN_FILES, Stopped, interrupt, make_foreign_file, names_in, read_ids
+from tests.jobs.helpers import FOREIGN_FILES, Stopped, interrupt, is_open, make_foreign_file, names_in, read_ids
 from tests.jobs.test_export import all_ids, visits
 from tests.support.requirements import is_windows, make_link, make_pipe, needs_permissions
 
@@ -651,3 +652,43 @@ def test_rows_are_saved_before_a_table_is_made(tmp_path: Path) -> None:
         output.append(ROW, 1, output.state)
         output.finish(columns_later)
     assert saved == [1]
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".csv"])
+@pytest.mark.parametrize("job", ["bulk", "enrich"])
+async def test_complete_rows_are_not_open_at_the_end(
+    lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, suffix: str
+) -> None:
+    """A job that is resumed only to finish its file has closed it, because Windows does not rename open files."""
+    out, rename, were_open = tmp_path / f"out{suffix}", atomic_file._rename, list[bool]()
+    ids = sandbox.world.company_ids()[:9]
+
+    tag = sandbox.records.tags.add({"name": "Hot", "color": 1})
+
+    async def run(*, resume: bool) -> None:
+        if job == "bulk":
+            await lf.bulk.assign_tags(ids, [tag]).to_file(out, resume=resume)
+        else:
+            await lf.enrich.companies([f"{one}.example" for one in ids], by="domain").to_file(out, resume=resume)
+
+    def fail(temporary: Path, path: Path) -> None:
+        if path == out:
+            were_open.append(is_open(partial_path(out)))
+            if len(were_open) == 1:
+                raise PermissionError(errno.EACCES, "Access denied")
+        rename(temporary, path)
+
+    monkeypatch.setattr(atomic_file, "_rename", fail)
+    with pytest.raises(CheckpointError, match="Access denied"):
+        await run(resume=False)
+    await run(resume=True)
+    assert were_open == [False, False]
+
+
+def test_names_that_windows_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that ends in a dot or a space would lose it, and with it the format that it selects."""
+    monkeypatch.setattr(resumable_file, "_IS_WINDOWS", True)
+    for name in ("a.csv.", "a.csv "):
+        with pytest.raises(CheckpointError, match="ends in a dot or a space"):
+            validate_target(tmp_path / name, overwrite=False)
+    validate_target(tmp_path / "a.csv", overwrite=False)

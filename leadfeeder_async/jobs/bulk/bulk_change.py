@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sized
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator, Sized
+from contextlib import aclosing, closing
 from hashlib import sha256
 from pathlib import Path
 
@@ -174,11 +174,19 @@ class BulkChange(JobGuard):
             path, BULK_CHANGE, await self._identity(), BulkState(), resume=resume, overwrite=overwrite
         ) as output:
             tracker.start_from(output.checkpoint.rows)
-            run = self._start(ordered=True, max_pending=MAX_IN_FLIGHT, stats=stats, output=output)
-            try:
-                async with aclosing(run.result_batches()) as batches:
-                    async for lines in batches:
-                        notify(tracker.count(_append(output, lines), total), on_progress)
+            previous_lines = _previous_lines(output)
+            run = self._start(
+                ordered=True,
+                max_pending=MAX_IN_FLIGHT,
+                stats=stats,
+                previous_lines=previous_lines,
+                previous_rows=output.checkpoint.rows,
+            )
+            try:  # an exception that is kept would keep the file open, which Windows then cannot rename
+                with closing(previous_lines):
+                    async with aclosing(run.result_batches()) as batches:
+                        async for lines in batches:
+                            notify(tracker.count(_append(output, lines), total), on_progress)
             except LeadfeederError as error:
                 if output.checkpoint.rows and not isinstance(error, CheckpointError):  # whose hint says how to go on
                     error.add_note(f"{output.checkpoint.rows:,} ids are done. Pass resume=True to continue.")
@@ -194,7 +202,13 @@ class BulkChange(JobGuard):
         return JobIdentity(sha256(msgspec.json.encode(facts)).hexdigest(), description)
 
     def _start(
-        self, *, ordered: bool, max_pending: int, stats: Stats, output: ResumableFile[BulkState] | None = None
+        self,
+        *,
+        ordered: bool,
+        max_pending: int,
+        stats: Stats,
+        previous_lines: Iterator[ChangeLine] | None = None,
+        previous_rows: int = 0,
     ) -> ChangeRun:
         run = ChangeRun(
             self._executor.with_stats(stats),
@@ -202,8 +216,8 @@ class BulkChange(JobGuard):
             self._ids,
             ordered=ordered,
             max_pending=max_pending,
-            previous_lines=iter(()) if output is None else _previous_lines(output),
-            previous_rows=0 if output is None else output.checkpoint.rows,
+            previous_lines=previous_lines or iter(()),
+            previous_rows=previous_rows,
         )
         self.summary = run.summary
         return run
@@ -225,7 +239,7 @@ def _append(output: ResumableFile[BulkState], lines: list[ChangeLine]) -> int:
     return len(following)
 
 
-def _previous_lines(output: ResumableFile[BulkState]) -> Iterator[ChangeLine]:
+def _previous_lines(output: ResumableFile[BulkState]) -> Generator[ChangeLine]:
     for number, line in enumerate(output.lines(), 1):
         try:
             yield _DECODER.decode(line)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from codecs import BOM_UTF8
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from functools import partial
 from hashlib import file_digest, sha256
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -257,11 +257,12 @@ async def enrich_file(
         _check_reserved(state, job.max_credits)
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids), frozenset(state.uncertain_ids))
         pipeline = job.pipeline(summary, previous_run, journal, spent=state.reserved_credits)
-        try:
-            async with aclosing(pipeline.result_batches()) as batches:
-                async for batch in batches:
-                    await _write_parts(journal, batch, job.lookup)
-                    notify(tracker.count(len(batch), total), on_progress)
+        try:  # an exception that is kept would keep the file open, which Windows then cannot rename
+            with closing(lines):
+                async with aclosing(pipeline.result_batches()) as batches:
+                    async for batch in batches:
+                        await _write_parts(journal, batch, job.lookup)
+                        notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.include_canceled_requests()
         await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
@@ -310,13 +311,11 @@ def _finished_lines(columns: Sequence[Column], path: Path) -> Iterator[ResultLin
 
 def _previous_lines(
     output: ResumableFile[EnrichmentState], finished: Iterator[ResultLine] | None
-) -> Iterator[ResultLine]:
-    """Return the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
-    rows = output.checkpoint.rows
-    written = _lines_in(output.path, output.checkpoint.size)
-    if finished is None:
-        return written
-    return chain(written, islice(finished, rows, None))
+) -> Generator[ResultLine]:
+    """Yield the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
+    yield from _lines_in(output.path, output.checkpoint.size)
+    if finished is not None:
+        yield from islice(finished, output.checkpoint.rows, None)
 
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:

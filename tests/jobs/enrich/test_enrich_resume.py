@@ -189,13 +189,16 @@ async def test_resume_after_negative_charge(tmp_path: Path) -> None:
     """A charge below nothing counts as none: the job goes on after an interruption, and its account stays right."""
     out, place = tmp_path / "out.ndjson", Place()
     place.back = 2
-    with_error = place.fetch
+    with_error, has_answered = place.fetch, asyncio.Event()
 
     async def fetch_once(ids: list[str]) -> web.Response:
         place.fetch = refuse
-        return await with_error(ids)
+        response = await with_error(ids)
+        asyncio.get_running_loop().call_later(0.1, has_answered.set)
+        return response
 
     async def refuse(_: list[str]) -> web.Response:
+        await has_answered.wait()  # otherwise the error may arrive first
         return web.json_response({"errors": [{"title": "Gone"}]}, status=401)
 
     place.fetch = fetch_once
