@@ -110,7 +110,7 @@ class ClientState:
         """The latest lookup of the account, if it failed."""
         self.record_locks = RecordLocks()
         self.open_budgets = 0
-        """The budgets of this client whose block was entered and has not ended."""
+        """The budgets of credits whose block was entered and has not ended."""
         self._has_warned_about_budget = False
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None

@@ -282,7 +282,7 @@ class RequestExecutor:
         budgets = self._budgets()
         items, price = request.billable_items, self._state.price(endpoint)
         reservation = BudgetReservation(budgets, items, price, context) if budgets else None
-        if self._state.open_budgets and items and not active_budgets(self._state):
+        if self._state.open_budgets and items and not budgets:
             self._state.warn_about_budget(endpoint.operation)
         return CallContext(
             resources.pending,

@@ -19,8 +19,8 @@ from leadfeeder_async._core.json_text import replace_lone_surrogates
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Exceptions that decoding a body can raise."""
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""Exceptions that decoding a body can raise. A ValueError is invalid UTF-8, or a time beyond the year 9999."""
 
 _NULLABLE_KEYS = frozenset({"attributes", "relationships", "meta", "type"})
 """Keys whose null counts as absent."""
@@ -245,12 +245,13 @@ _RAW_PARTS, _WRAPPER = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.jso
 
 
 def is_record(value: bytes) -> bool:
-    """Return True if a JSON object has at least one part of a record: ``id``, ``attributes`` or ``relationships``."""
+    """Return True if a JSON object has a part of a record: an ``id``, ``attributes`` or ``relationships``."""
     try:
         found = _RECORD.decode(value)
     except UNREADABLE:
         return False
-    return any(part is not msgspec.UNSET for part in (found.id, found.attributes, found.relationships))
+    has_id = isinstance(found.id, msgspec.Raw) and bytes(memoryview(found.id)) != b"null"
+    return has_id or found.attributes is not msgspec.UNSET or found.relationships is not msgspec.UNSET
 
 
 class _Record(msgspec.Struct):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+PLAUSIBLE_YEARS = range(2024, 2100)
+"""The years of valid times. Computers and proxies without a clock begin in 1970 or 2000."""
+
 
 class ServerClock:
     """The time by the ``Date`` header of the latest response that had one."""
@@ -28,6 +31,7 @@ class ServerClock:
         try:
             date = parsedate_to_datetime(self._header)
             elapsed = max(0.0, time.monotonic() - self._received)
-            return datetime.fromtimestamp(date.replace(tzinfo=date.tzinfo or UTC).timestamp() + elapsed, UTC)
+            now = datetime.fromtimestamp(date.replace(tzinfo=date.tzinfo or UTC).timestamp() + elapsed, UTC)
         except (ValueError, TypeError, IndexError, OverflowError, OSError):  # not a date, or one that no calendar has
             return local
+        return now if now.year in PLAUSIBLE_YEARS else local

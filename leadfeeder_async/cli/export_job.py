@@ -71,7 +71,7 @@ async def export_list(
                 fields=fields,
             )
     print_err(summary(progress, noun, days) + (f" -> {out}" if out else ""))
-    if not progress.done:
+    if not progress.done and limit != 0:
         print_err(f"There are no {plural(noun)}. Check the account and the options that select them.")
     return progress
 

@@ -77,7 +77,7 @@ def load_env_file(path: Path) -> None:
 _EXPORT = re.compile(r"^\s*(?:export\s+|\$env:)", re.IGNORECASE)
 """The beginning of a line that sets a variable in a POSIX shell, or in PowerShell."""
 
-_COMMENT = re.compile(r"(^|\s+)#.*")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 """A comment after a value without quotes."""
 
 
@@ -88,6 +88,6 @@ def _parse_line(line: str) -> tuple[str, str | None]:
     if not separator:
         return name, None
     if value[:1] not in {"'", '"'}:
-        return name, _COMMENT.sub("", value)
+        return name, _COMMENT.sub("", value).rstrip()
     quoted, end, rest = value[1:].partition(value[0])
     return name, quoted if end and rest.strip()[:1] in {"", "#"} else None

@@ -123,5 +123,5 @@ def country_code(text: str) -> str:
 
 
 def country_codes(texts: Iterable[str] | None) -> list[str]:
-    """Return the codes of a repeated option."""
-    return [country_code(text) for text in texts or ()]
+    """Return the codes of a repeated option, each once."""
+    return list(dict.fromkeys(map(country_code, texts or ())))

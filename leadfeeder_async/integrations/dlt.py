@@ -20,6 +20,7 @@ from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
 from leadfeeder_async._argument_checks import check_integer
+from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import DecodeError
@@ -231,14 +232,15 @@ def _flat(row: bytes, account_id: str, *, has_row_key: bool) -> Row | None:
     attributes, relationships = record.get("attributes"), record.get("relationships")
     keys: Row = {"account_id": account_id, "id": found}
     if has_row_key:
-        keys["row_key"] = (row_identity(row) or found).replace(SEPARATOR, "/")
+        keys["row_key"] = msgspec.json.encode((row_identity(row) or found).split(SEPARATOR)).decode()
     loadable = _loadable(attributes)
     flat: Row = loadable if isinstance(loadable, dict) else {}
     if isinstance(relationships, dict):
         flat.update({_column_name(name): _related(value) for name, value in relationships.items()})
     if "started_at" in flat:
         flat["started_at"] = _timestamp(flat["started_at"])
-    return {**keys, **flat, **keys}  # the keys are the first columns, and replace attributes with the same name
+    others = {name: value for name, value in flat.items() if _normalized(name) not in keys}
+    return keys | others  # an attribute with the name of a key would replace it
 
 
 _NUMBERS = frozenset(
@@ -274,6 +276,11 @@ def _column_name(key: str) -> str:
     return f"attribute_{key.strip('_')}" if name == "_" or name.startswith("_dlt") else key
 
 
+def _normalized(name: str) -> str:
+    """Return the name that dlt gives to a column."""
+    return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).strip("_").lower()
+
+
 def _loadable_number(value: float, name: str) -> Json:
     if name in _TEXTS:
         return str(value)
@@ -286,7 +293,7 @@ def _timestamp(value: Json) -> datetime | None:
     """Return a time, or None if the value is invalid. dlt would fail to compare an invalid time with the newest one."""
     try:
         timestamp = msgspec.convert(value, datetime, strict=False)
-    except msgspec.ValidationError:
+    except UNREADABLE:
         return None
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 

@@ -88,7 +88,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
         return replace(page, items=tuple(rows), decode_errors=tuple(errors), undecodable=undecodable)
 
 
-_BEGINS_WITH_ID = re.compile(rb'\{\s*"id"\s*:').match
+_BEGINS_WITH_ID = re.compile(rb'\{\s*"id"\s*:\s*[^n\s]').match
 """Returns a match if a row begins with its id, as the API sends it. It is a record, and need not be decoded."""
 
 

@@ -157,18 +157,26 @@ def row_identity(row: bytes) -> str | None:
         return None
     try:
         related = _RELATED.decode(row)
+        references = related.relationships or _Relationships()
+        ids = (id_of(references.company), id_of(references.location))
     except UNREADABLE:
         return SEPARATOR.join([found, sha256(row).hexdigest()])
-    references = related.relationships or _Relationships()
-    ids = (id_of(references.company), id_of(references.location))
     return SEPARATOR.join([found, related.type or "", *(related_id or "" for related_id in ids)])
 
 
 def id_of(reference: RelatedId | None) -> str | None:
-    """Return the id of a related record, or None if there is none."""
+    """Return the id of a related record, or None if there is none.
+
+    Raises:
+        ValidationError: It is a number whose last digits are not known.
+    """
     if reference is None:
         return None
-    return id_text(reference.id if reference.data is None else reference.data.id)
+    value = reference.id if reference.data is None else reference.data.id
+    text = id_text(value)
+    if text is None and value not in {None, ""}:
+        raise msgspec.ValidationError("the id of a related record is too large a number")
+    return text
 
 
 def row_id(row: bytes) -> str | None:

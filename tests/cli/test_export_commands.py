@@ -104,6 +104,8 @@ async def test_export_of_countries(export_sandbox: Sandbox) -> None:
         counts.append(len(ids(stdout)))
     assert counts[0] == counts[1] + counts[2]
     assert (counts[1] > 0, counts[2] > 0, counts[3]) == (True, True, 0)
+    _, _, stderr = await leadfeeder(export_sandbox, *options, "--limit", "0")
+    assert "There are no visits" not in stderr
     both = ("--country=DE", '--filter={"location_country_codes":["DE"]}')
     code, _, stderr = await leadfeeder(export_sandbox, *options, *both)
     assert (code, "exclude each other" in stderr) == (2, True)

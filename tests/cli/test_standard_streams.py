@@ -162,6 +162,7 @@ async def test_env_file(sandbox: Sandbox, tmp_path: Path) -> None:
         ("NAME=# todo", ""),
         ('$env:NAME = "a b"', "a b"),
         ("NAME=a\t# b", "a"),
+        ("NAME=a" + " " * 20_000 + "b", "a" + " " * 20_000 + "b"),
         ("export\tNAME=a", "a"),
         ("NAME='a", None),
         ("NAME='a'b", None),

@@ -65,6 +65,12 @@ async def test_new_visits_until_sigterm(live: Sandbox, tmp_path: Path) -> None:
         assert json.loads(lines[0])["relationships"]["company"]["attributes"]["name"]
 
 
+def printed_ids(out: Path) -> list[str]:
+    """Return the ids of the complete lines of a file."""
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    return ids("".join(line for line in lines if line.endswith("}\n")))
+
+
 @pytest.mark.timeout(900 if KILLS > 10 else 200)
 async def test_nothing_is_lost_by_kills(live: Sandbox, tmp_path: Path) -> None:
     """A watch that is killed at random moments prints each visit at least once, and at most one twice per kill.
@@ -79,17 +85,17 @@ async def test_nothing_is_lost_by_kills(live: Sandbox, tmp_path: Path) -> None:
             process = await start(live, "watch", "--every", "1s", "--state", state, stdout=file.fileno())
             await until_requests(live, before + 1)
             async with asyncio.timeout(60):
-                end = asyncio.get_running_loop().time() + (rng.uniform(0, 1.5) if kills < KILLS else 4)
-                while asyncio.get_running_loop().time() < end:
-                    if state.exists() and kills < KILLS:
+                end = asyncio.get_running_loop().time() + rng.uniform(0, 1.5)
+                while kills < KILLS and asyncio.get_running_loop().time() < end:
+                    if state.exists() and '"read_on":"' in state.read_text(encoding="utf-8"):  # visits before are old
                         added += live.world.add_visits(rng.randrange(4))
                     await asyncio.sleep(rng.uniform(0, 0.3))
+                while kills == KILLS and not set(added) <= set(printed_ids(out)):
+                    await asyncio.sleep(0.1)
             process.kill()
             await process.communicate()
             kills += 1
-    printed = Counter(
-        ids("".join(line for line in out.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")))
-    )
+    printed = Counter(printed_ids(out))
     assert len(added) > KILLS
     assert set(added) <= set(printed)
     assert sum(printed.values()) - len(printed) <= kills

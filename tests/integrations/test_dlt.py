@@ -128,7 +128,7 @@ def test_failed_run_loads_nothing(pipeline: Any, sandbox: Sandbox) -> None:
 
 def test_visits_without_valid_start_time(pipeline: Any, sandbox: Sandbox) -> None:
     """Invalid start times are loaded as null, and the next run begins at the newest valid one."""
-    for visit_id, invalid in zip(sandbox.world.visit_ids()[3:6], ("soon", True, None), strict=True):
+    for visit_id, invalid in zip(sandbox.world.visit_ids()[3:6], ("soon", 253402300799.9999999, None), strict=True):
         sandbox.world.update_visit(visit_id, started_at=invalid)
     run(pipeline, sandbox, sandbox.account_id)
     assert query(pipeline, "SELECT count(*), count(started_at) FROM visits") == [(450, 447)]
@@ -298,18 +298,19 @@ async def test_visitor_companies_with_the_same_id(pipeline: Any) -> None:
 
     def row(company: str, location: str) -> dict[str, Any]:
         related = {"company": {"id": company, "type": "company"}, "location": {"id": location, "type": "location"}}
-        return {"id": "1", "type": "company_location", "relationships": related}
+        attributes = {"rowKey": "1", "ID": "1", "accountId": "1"}
+        return {"id": "1", "type": "company_location", "relationships": related, "attributes": attributes}
 
     async def respond(request: web.Request) -> web.Response:
         is_list = request.path == "/v1/web-visits/companies"
-        rows = [row("A", "x"), row("B", "x"), row("A", "y")] if is_list else []
+        rows = [row("A", "x"), row("B", "x"), row("A", "y"), row("A/B", "x"), row("A", "B/x")] if is_list else []
         return web.json_response({"data": rows, "meta": {"pagination": {"total_count": len(rows), "page_count": 1}}})
 
     async with handler_server(respond) as url:
         for _ in range(2):
             await load(pipeline, url)
     assert query(pipeline, "SELECT id, company__id, location__id FROM visitor_companies ORDER BY ALL") == [
-        ("1", "A", "x"), ("1", "A", "y"), ("1", "B", "x")
+        ("1", "A", "B/x"), ("1", "A", "x"), ("1", "A", "y"), ("1", "A/B", "x"), ("1", "B", "x")
     ]  # fmt: skip
 
 

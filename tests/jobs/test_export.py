@@ -692,6 +692,7 @@ async def test_attributes_named_data_stay_unchanged(tmp_path: Path, wrapped: boo
 
 NO_RECORDS = [
     '{"data":{}}',
+    '{"data":{"id":null}}',
     '{"data":{"items":[{"id":"1","type":"tag","attributes":{"name":"a"}}],"total":1}}',
     '{"data":[{"data":{"id":"1","type":"tag","attributes":{"name":"a"}}}],"meta":{"pagination":{"total_count":1}}}',
     '{"data":[{}],"meta":{"pagination":{"total_count":1}}}',

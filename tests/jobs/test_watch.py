@@ -204,7 +204,7 @@ def test_cost_of_a_poll_with_news(server: VisitServer, run: Any) -> None:
         for one in range(new):
             server.at(EPOCH + timedelta(minutes=minute), lambda name=f"v{minute}-{one}": server.add(name))
     run(watch_for(server.watch(on_status=record), 1_000))
-    assert statuses == [(COMPLETE, 0, 2), (TAIL, 10, 2), (TAIL, 45, 2), (TAIL, 230, 4)]
+    assert statuses == [(COMPLETE, 0, 3), (TAIL, 10, 2), (TAIL, 45, 2), (TAIL, 230, 4)]
 
 
 def test_servers_that_return_the_newest_first(server: VisitServer, run: Any) -> None:
@@ -328,7 +328,7 @@ def test_custom_feed(server: VisitServer, run: Any) -> None:
     for number in range(5):
         server.at(EPOCH + timedelta(minutes=1), lambda number=number: server.add(f"v{number}", tie=number))
     assert run(watch_for(server.watch(feed=True), 1_000)) == ["v1", "v3"]
-    assert server.requests == 1 + 3 + 2
+    assert server.requests == 1 + 1 + 3 + 2  # the first one is for the time of the server
 
 
 def test_custom_feed_of_days_in_parts(server: VisitServer, run: Any) -> None:
@@ -706,11 +706,17 @@ async def test_watch_of_the_sandbox(sandbox: Sandbox, lf: AsyncLeadfeeder, tmp_p
     assert sorted(delivered) == sorted(new)
 
 
-async def test_clock_ahead_at_the_start_of_a_watch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_clock_ahead_at_the_start_of_a_watch(tmp_path: Path, failures: int) -> None:
     """A watch that begins with a wrong clock delivers the visits that start after it by the clock of the server."""
     now, rows = datetime.now(UTC) - timedelta(days=9), list[dict[str, Any]]()
 
     async def respond(request: web.Request) -> web.Response:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            assert request.transport is not None
+            request.transport.abort()
         body = await request.json()
         found = [row for row in rows if body["start_date"] <= row["attributes"]["started_at"][:10] <= body["end_date"]]
         if not rows:
@@ -719,9 +725,50 @@ async def test_clock_ahead_at_the_start_of_a_watch(tmp_path: Path) -> None:
         meta = {"pagination": {"page_count": 1, "total_count": len(found)}}
         return web.json_response({"data": found, "meta": meta}, headers={"Date": format_datetime(now, usegmt=True)})
 
-    async with handler_server(respond) as url, client_of(url) as lf:
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
         async with aclosing(lf.web_visits.watch(every=1, state=tmp_path / "state")) as visits:
             assert (await asyncio.wait_for(anext(visits), 10)).id == "new"
+
+
+async def deliver_after(dates: list[datetime], header: str, since: str, polls: int) -> list[str]:
+    """Return the ids that a watch delivers in some polls of a server that sends a ``Date`` header."""
+    rows = [{"id": f"{date:%m-%d}", "attributes": {"started_at": date.isoformat()}} for date in dates]
+    statuses, delivered = list[WatchStatus](), list[str]()
+
+    async def respond(request: web.Request) -> web.Response:
+        body = await request.json()
+        found = [row for row in rows if body["start_date"] <= str(row["attributes"])[16:26] <= body["end_date"]]
+        meta = {"pagination": {"page_count": 1, "total_count": len(found)}}
+        return web.json_response({"data": found, "meta": meta}, headers={"Date": header})
+
+    async def read(lf: AsyncLeadfeeder) -> None:
+        async with aclosing(lf.web_visits.watch(every=1, since=since, on_status=statuses.append)) as visits:
+            async for visit in visits:
+                delivered.append(visit.id)
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        task = asyncio.create_task(read(lf))
+        while len(statuses) < polls and not task.done():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    return delivered
+
+
+@pytest.mark.parametrize("header", ["Thu, 01 Jan 1970 00:00:05 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "soon"])
+async def test_server_without_a_clock(header: str) -> None:
+    """A time of the server that cannot be right is not used."""
+    now = datetime.now(UTC)
+    assert await deliver_after([now], header, f"{now - timedelta(days=1):%Y-%m-%d}", 1) == [f"{now:%m-%d}"]
+
+
+async def test_clock_behind_with_a_given_start() -> None:
+    """No visit before ``since`` is delivered if the clock of this machine is behind that of the server."""
+    now = datetime.now(UTC) + timedelta(days=9)
+    dates = [now - timedelta(days=days) for days in (7, 5, 1)]
+    header = format_datetime(now, usegmt=True)
+    assert await deliver_after(dates, header, f"{dates[2]:%Y-%m-%d}", 2) == [f"{dates[2]:%m-%d}"]
 
 
 async def test_budget_and_arguments(sandbox: Sandbox, tmp_path: Path) -> None:

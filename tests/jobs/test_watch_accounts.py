@@ -240,7 +240,7 @@ def test_accounts_share_the_rest_of_the_quota(servers: list[VisitServer], run: A
     for server in servers:
         server.used = 99_000
     run(watch_for(watch_servers(servers, every=60), 86_400 * 10))
-    assert sum(server.requests for server in servers) <= 500 * 10 / 31 + 40
+    assert sum(server.requests for server in servers) <= 500 * 10 / 31 + 50
 
 
 async def test_watch_of_accounts_of_the_sandbox(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ async def test_unknown_order(lf: AsyncLeadfeeder) -> None:
         (b'{"attributes":{"started_at":"2026-11-20T10:00:00"}}', datetime(2026, 11, 20, 10, tzinfo=UTC)),
         (b'{"attributes":{"started_at":7}}', datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)),
         (b'{"attributes":{"started_at":true}}', None),
+        (b'{"attributes":{"started_at":253402300799.9999999}}', None),
         (b'{"attributes":null}', None),
         (b"[" * 100_000, None),
         (b'"\xff"', None),

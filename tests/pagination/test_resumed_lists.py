@@ -69,7 +69,7 @@ class CursorApi:
         if self._charges:
             self.charged += len(result)
             meta["credits"] = {"charged": len(result)}
-        data = [{"id": one or None, "type": "company_summary"} for one in result]
+        data = [{"id": one or None, "type": "company_summary", "attributes": {}} for one in result]
         return web.json_response({"data": data, "meta": meta})
 
     def once(self, cursor: str, change: Callable[[list[str]], list[str] | int]) -> None:

@@ -92,6 +92,9 @@ def test_identity_of_numbers() -> None:
         assert row_identity((row % same).encode()) == expected
     assert row_identity((row % ("7", "1")).encode()) != expected
     assert row_identity((row % ("9007199254740993.0", "0")).encode()) is None
+    large = [row_identity((row % ("7", f"1e17{digit}")).encode()) for digit in ("", "1")]
+    assert None not in large
+    assert len({*large, row_identity((row % ("7", "null")).encode())}) == 3
 
 
 @pytest.mark.parametrize("make", [signals, companies])

@@ -393,7 +393,7 @@ class SyncRun:
         else:
             spool.begin_slice(window)
         rows, problems = 0, self._problems.count
-        async with aclosing(self._pages(visits)) as pages:
+        async with aclosing(self._pages(visits, stores_ids=True)) as pages:
             async for page in pages:
                 await run_for_rows(partial(spool.add_visits, page), len(page.items))
                 rows += len(page.items)
@@ -452,13 +452,13 @@ class SyncRun:
     def _visitors(self, window: DateWindow) -> Pager[CompanyLocation]:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
-    async def _pages(self, pager: Pager[T]) -> AsyncGenerator[Page[T], None]:
-        """Yield pages. Their problems, and rows without an id, are reported at the end of the run."""
+    async def _pages(self, pager: Pager[T], *, stores_ids: bool = False) -> AsyncGenerator[Page[T], None]:
+        """Yield pages. Their problems, and rows without an id that is stored, are reported at the end of the run."""
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
-                page = _without_empty_ids(page)  # noqa: PLW2901 - the page that is used
-                self._problems.add(page)
-                yield page
+                complete = _without_empty_ids(page) if stores_ids else page
+                self._problems.add(complete)
+                yield complete
 
     async def read_lookup_tables(self, *tables: str) -> None:
         """Read some of the small tables. Those to which the server denies access are skipped."""

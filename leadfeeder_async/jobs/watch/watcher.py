@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, date, datetime
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -164,6 +164,8 @@ class VisitWatcher:
         self._journal = journal
         self._now = now
         self._account_id = ""
+        self._opened_at: float | None = None
+        """The time at which a new watch was opened, until a response shows the time of the server."""
         self._known = set[str]()
         self._failures = 0
         self._days_ahead = 1
@@ -206,7 +208,7 @@ class VisitWatcher:
             self._problems.clear()
             error: LeadfeederError | None = None
             try:
-                async with aclosing(self._poll(state, started_at)) as new:
+                async with aclosing(self._poll(state)) as new:
                     async for visit, part in new:
                         yield Delivery(visit, partial(self._acknowledge, state, visit, part))
             except LeadfeederError as failure:
@@ -226,28 +228,35 @@ class VisitWatcher:
         fingerprint, description = self._query.identify(self._executor.base_url, self._account_id)
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
-            since = self._options.since or await self._time_of_server()
-            floor = first_day_of_lookback(min(since, self._now()).date(), self._options.lookback_days)
-            state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
+            now = self._now()
+            state = WatchState(fingerprint=fingerprint, description=description, since=now, floor=now.date())
+            self._opened_at = anyio.current_time()
+            return state
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
         return state
 
-    async def _time_of_server(self) -> datetime:
-        """Return the time by the clock of the server, and send a request for it.
+    async def _begin(self, state: WatchState, opened_at: float) -> None:
+        """Set the start of a new watch by the clock of the server, which the response to a request shows.
 
-        If the clock of this machine is ahead, its time would leave out the visits until then.
+        If the clock of this machine is wrong, its time would leave out visits, or deliver older ones.
         """
         today = self._now().date()
-        with suppress(LeadfeederError):  # the first poll reports it, and tries again
-            await self._reader.page(DateWindow(today, today), 1, 1)
-        return self._now()
+        await self._reader.page(DateWindow(today, today), 1, 1)
+        now = self._now()
+        state.since = self._options.since or now - timedelta(seconds=anyio.current_time() - opened_at)
+        state.floor = first_day_of_lookback(min(state.since, now).date(), self._options.lookback_days)
+        await self._journal.save(state)
+        self._opened_at = None
 
     # A poll
 
-    async def _poll(self, state: WatchState, started_at: datetime) -> AsyncGenerator[tuple[WebVisit, int], None]:
+    async def _poll(self, state: WatchState) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or ``NO_PART``."""
-        today, hour = started_at.date(), started_at.replace(minute=0, second=0, microsecond=0)
+        if self._opened_at is not None:
+            await self._begin(state, self._opened_at)
+        now = self._now()
+        today, hour = now.date(), now.replace(minute=0, second=0, microsecond=0)
         if self._ahead_since != hour:  # a rejected day may have begun meanwhile, so it is tried again each hour
             self._ahead_since, self._days_ahead = hour, 1
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)

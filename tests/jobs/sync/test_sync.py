@@ -500,6 +500,7 @@ async def test_rows_with_empty_ids_are_reported(path: Path) -> None:
     async def respond(request: web.Request) -> web.Response:
         rows: dict[str, list[dict[str, Any]]] = {
             "/v1/web-visits": [visit("1", "A"), visit("2", "B"), visit("", "C"), visit("", "D")],
+            "/v1/web-visits/companies": [{**visit("", "E"), "type": "company_location"}],  # whose id is not stored
             "/v1/tags": [{"id": "", "type": "tag", "attributes": {"name": name}} for name in "ab"],
         }
         found = rows.get(request.path, [])
