@@ -252,7 +252,8 @@ async def enrich_file(
         rows, state = output.checkpoint.rows, output.state
         tracker.start_from(rows)
         journal = CheckpointCostJournal(output)
-        lines = _previous_lines(output, _finished_lines(columns, path) if is_retry else None)
+        finished = _finished_lines(columns, path) if is_retry else iter(())
+        lines = _previous_lines(output.path, rows, output.checkpoint.size, finished)
         summary.credits_of_previous_runs = state.reserved_credits
         _check_reserved(state, job.max_credits)
         previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids), frozenset(state.uncertain_ids))
@@ -309,13 +310,17 @@ def _finished_lines(columns: Sequence[Column], path: Path) -> Iterator[ResultLin
     return read_result_table(path, columns) if is_table(path) else _lines_in(path, path.stat().st_size)
 
 
-def _previous_lines(
-    output: ResumableFile[EnrichmentState], finished: Iterator[ResultLine] | None
-) -> Generator[ResultLine]:
-    """Yield the lines of the previous runs: those of the unfinished file, then the rest of the file to retry."""
-    yield from _lines_in(output.path, output.checkpoint.size)
-    if finished is not None:
-        yield from islice(finished, output.checkpoint.rows, None)
+def _previous_lines(path: Path, rows: int, size: int, finished: Iterator[ResultLine]) -> Generator[ResultLine]:
+    """Yield the lines of the previous runs: those of the unfinished file, then the rest of the file to retry.
+
+    Args:
+        path: The unfinished file.
+        rows: Its rows at the beginning of this run.
+        size: Its bytes at the beginning of this run.
+        finished: The lines of the file to retry.
+    """
+    yield from _lines_in(path, size)
+    yield from islice(finished, rows, None)
 
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:

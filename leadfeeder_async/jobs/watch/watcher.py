@@ -241,8 +241,8 @@ class VisitWatcher:
 
         If the clock of this machine is wrong, its time would leave out visits, or deliver older ones.
         """
-        today = self._now().date()
-        await self._reader.page(DateWindow(today, today), 1, 1)
+        yesterday = self._now().date() - ONE_DAY  # today may not have begun in the time zone of the API
+        await self._reader.page(DateWindow(yesterday, yesterday), 1, 1)
         now = self._now()
         state.since = self._options.since or now - timedelta(seconds=anyio.current_time() - opened_at)
         state.floor = first_day_of_lookback(min(state.since, now).date(), self._options.lookback_days)
