@@ -135,11 +135,6 @@ class Budget:
         return f"<Budget max_requests={self.max_requests}, max_credits={self.max_credits}: {spent}>"
 
     @property
-    def _limits_credits(self) -> bool:
-        """True if the budget limits credits, and not only requests."""
-        return self.max_credits is not None or self.shared is not None
-
-    @property
     def credits_left(self) -> int | None:
         """Credits that a call can still reserve, or None if there is no limit."""
         limits = [] if self.max_credits is None else [max(0, self.max_credits - self.credits - self.reserved)]
@@ -407,6 +402,8 @@ class _ActiveBudget(msgspec.Struct, eq=False):
 
     client: object
     budget: Budget
+    is_counted: bool
+    """True if it counts as open budget of the client."""
     ended: bool = False
     """True if the budget no longer applies, even in contexts that still contain it."""
 
@@ -444,14 +441,15 @@ class BudgetScope:
         self._entered = list[tuple[_ActiveBudget, Token[tuple[_ActiveBudget, ...]]]]()
 
     async def __aenter__(self) -> Budget:
-        entry = _ActiveBudget(self._client, self._budget)
-        self._client.open_budgets += self._budget._limits_credits
+        limits_credits = self._budget.max_credits is not None or self._budget.shared is not None
+        entry = _ActiveBudget(self._client, self._budget, limits_credits)
+        self._client.open_budgets += entry.is_counted
         self._entered.append((entry, ACTIVE_BUDGETS.set((*_active_entries(), entry))))
         return self._budget
 
     async def __aexit__(self, *_: object) -> None:
         entry, token = self._entered.pop(self._last_entered_here())
-        self._client.open_budgets -= self._budget._limits_credits
+        self._client.open_budgets -= entry.is_counted
         remaining = tuple(other for other in _active_entries() if other is not entry)
         try:
             ACTIVE_BUDGETS.reset(token)

@@ -74,10 +74,12 @@ async def test_call_outside_of_an_open_budget_is_logged(lf: AsyncLeadfeeder, cap
 async def test_limited_call_is_not_logged(lf: AsyncLeadfeeder, caplog: pytest.LogCaptureFixture) -> None:
     """A call that has a budget of its own, or that runs beside a limit on requests, is not named in the log."""
     outside, limited = contextvars.copy_context(), lf.with_options(budget=Budget(max_credits=5))
-    async with lf.budget(max_requests=10):
+    async with lf.budget(max_requests=10) as requests:
+        requests.max_credits = None if requests.max_credits else 50  # the budget counts as it was entered
         await asyncio.get_running_loop().create_task(lf.companies.get(company(1)), context=outside)
         async with lf.budget(max_credits=10):
             await asyncio.get_running_loop().create_task(limited.companies.get(company(2)), context=outside)
+    await lf.companies.get(company(3))
     assert not caplog.records
 
 

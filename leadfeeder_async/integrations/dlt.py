@@ -12,10 +12,12 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 import dlt
 import msgspec
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 
@@ -276,9 +278,10 @@ def _column_name(key: str) -> str:
     return f"attribute_{key.strip('_')}" if name == "_" or name.startswith("_dlt") else key
 
 
+@lru_cache(maxsize=1_000)
 def _normalized(name: str) -> str:
-    """Return the name that dlt gives to a column."""
-    return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).strip("_").lower()
+    """Return the name that dlt gives to a column by default."""
+    return NamingConvention().normalize_identifier(name)
 
 
 def _loadable_number(value: float, name: str) -> Json:

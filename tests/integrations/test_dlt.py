@@ -298,7 +298,7 @@ async def test_visitor_companies_with_the_same_id(pipeline: Any) -> None:
 
     def row(company: str, location: str) -> dict[str, Any]:
         related = {"company": {"id": company, "type": "company"}, "location": {"id": location, "type": "location"}}
-        attributes = {"rowKey": "1", "ID": "1", "accountId": "1"}
+        attributes = {"rowKey": "1", "ROWKey": "2", "ID": "1", "accountId": "1", "_id": company}
         return {"id": "1", "type": "company_location", "relationships": related, "attributes": attributes}
 
     async def respond(request: web.Request) -> web.Response:
@@ -309,6 +309,7 @@ async def test_visitor_companies_with_the_same_id(pipeline: Any) -> None:
     async with handler_server(respond) as url:
         for _ in range(2):
             await load(pipeline, url)
+    assert query(pipeline, "SELECT count(*) FROM visitor_companies WHERE _id = company__id") == [(5,)]
     assert query(pipeline, "SELECT id, company__id, location__id FROM visitor_companies ORDER BY ALL") == [
         ("1", "A", "B/x"), ("1", "A", "x"), ("1", "A", "y"), ("1", "A/B", "x"), ("1", "B", "x")
     ]  # fmt: skip

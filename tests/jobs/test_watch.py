@@ -730,6 +730,35 @@ async def test_clock_ahead_at_the_start_of_a_watch(tmp_path: Path, failures: int
             assert (await asyncio.wait_for(anext(visits), 10)).id == "new"
 
 
+async def test_new_watch_that_is_restarted_before_a_response(tmp_path: Path) -> None:
+    """The start of a new watch is kept if no request succeeds before it is stopped."""
+    rows, is_down = list[dict[str, Any]](), True
+
+    async def respond(_: web.Request) -> web.Response:
+        meta = {"pagination": {"page_count": 1, "total_count": len(rows)}}
+        return web.json_response({"data": rows, "meta": meta}, status=503 if is_down else 200)
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        for _ in range(2):
+            statuses = list[WatchStatus]()
+            visits = lf.web_visits.watch(every=1, state=tmp_path / "state", on_status=statuses.append)
+            task = asyncio.ensure_future(anext(visits))
+            while is_down and not statuses:
+                await asyncio.sleep(0.01)
+            if is_down:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                await visits.aclose()
+                await asyncio.sleep(0.01)
+                rows.append({"id": "between", "attributes": {"started_at": datetime.now(UTC).isoformat()}})
+                is_down = False
+                await asyncio.sleep(1.1)  # the Date header has whole seconds
+                continue
+            assert (await asyncio.wait_for(task, 10)).id == "between"
+            await visits.aclose()
+
+
 async def deliver_after(dates: list[datetime], header: str, since: str, polls: int) -> list[str]:
     """Return the ids that a watch delivers in some polls of a server that sends a ``Date`` header."""
     rows = [{"id": f"{date:%m-%d}", "attributes": {"started_at": date.isoformat()}} for date in dates]
