@@ -66,7 +66,9 @@ class RawDecoder(msgspec.Struct, frozen=True):
         return self._clean_if_needed(page, body)
 
     def _clean_if_needed(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
-        is_plain = b"\n" not in body and b"\r" not in body and body.count(b'"data"') <= 1
+        # The first key of a page is found at once, and `rfind` is faster than `count`.
+        has_wrapper = body.rfind(b'"data"') > body.find(b'"data"')
+        is_plain = not has_wrapper and b"\n" not in body and b"\r" not in body
         is_clean = is_plain and is_utf8(body) and all(map(_BEGINS_WITH_ID, page.items))
         return page if is_clean else self._clean(page)
 
