@@ -403,7 +403,7 @@ class _ActiveBudget(msgspec.Struct, eq=False):
     client: object
     budget: Budget
     is_counted: bool
-    """True if it counts as open budget of the client."""
+    """True if it limited credits when its block was entered, so that the client counts it."""
     ended: bool = False
     """True if the budget no longer applies, even in contexts that still contain it."""
 

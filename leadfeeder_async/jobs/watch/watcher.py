@@ -228,10 +228,8 @@ class VisitWatcher:
         fingerprint, description = self._query.identify(self._executor.base_url, self._account_id)
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
-            state = WatchState(
-                fingerprint=fingerprint, description=description, since=self._now(), floor=self._now().date()
-            )
-            self._set_start(state, self._now())
+            since, floor = self._start(self._now())
+            state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
             self._opened_at = anyio.current_time()
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
@@ -244,13 +242,15 @@ class VisitWatcher:
         """
         yesterday = self._now().date() - ONE_DAY  # today may not have begun in the time zone of the API
         await self._reader.page(DateWindow(yesterday, yesterday), 1, 1)
-        self._set_start(state, self._now() - timedelta(seconds=anyio.current_time() - opened_at))
+        opened_on = self._now() - timedelta(seconds=anyio.current_time() - opened_at)
+        state.since, state.floor = self._start(opened_on)
         await self._journal.save(state)
         self._opened_at = None
 
-    def _set_start(self, state: WatchState, now: datetime) -> None:
-        state.since = self._options.since or now
-        state.floor = first_day_of_lookback(min(state.since, now).date(), self._options.lookback_days)
+    def _start(self, now: datetime) -> tuple[datetime, date]:
+        """Return the earliest start of a visit to deliver, and the first day to count."""
+        since = self._options.since or now
+        return since, first_day_of_lookback(min(since, now).date(), self._options.lookback_days)
 
     # A poll
 
