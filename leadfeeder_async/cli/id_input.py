@@ -19,7 +19,7 @@ from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.cli.printing import pluralize, print_err
 from leadfeeder_async.errors import ConfigurationError, check_argument
-from leadfeeder_async.jobs.csv_reader import next_row
+from leadfeeder_async.jobs.csv_format import next_row
 from leadfeeder_async.models.columns import Json, json_at
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from leadfeeder_async._argument_checks import check_strings, reject, spelling_hi
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs import excel_csv
 from leadfeeder_async.jobs.atomic_file import replace_atomically, temporary_beside
-from leadfeeder_async.jobs.csv_lines import csv_lines
+from leadfeeder_async.jobs.csv_format import csv_lines
 from leadfeeder_async.jobs.duckdb_file import duckdb_path, require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
 from leadfeeder_async.jobs.row_cells import decode_row, read_cells

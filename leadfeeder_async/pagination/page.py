@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import date
 from typing import Generic, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from leadfeeder_async.models.envelope import Meta
 from leadfeeder_async.pagination.date_range import DateWindow
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,4 +105,20 @@ class PageDecoder(Protocol[T]):
 
         If several rows may have the same id, return the results of :func:`row_identity`.
         """
+        ...
+
+
+class RowFilter(Protocol):
+    """Keeps some rows of a list, by a condition that the API has no filter for.
+
+    It is part of the description of a list, so resuming checks it.
+    """
+
+    @property
+    def description(self) -> str:
+        """The condition in words."""
+        ...
+
+    def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
+        """Yield pages with the rows to keep. Their number is not known in advance."""
         ...

@@ -35,9 +35,8 @@ from leadfeeder_async.pagination.dedupe import SEPARATOR, row_id, row_identity
 from leadfeeder_async.pagination.id_batches import IdBatchSource
 from leadfeeder_async.pagination.newest_first import newest_first
 from leadfeeder_async.pagination.numbered import DateWindowSource, NumberedSource
-from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
+from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition, RowFilter
 from leadfeeder_async.pagination.problems import raise_at_end
-from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.single_page import SinglePageSource
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE, PagerOptions
 from leadfeeder_async.types import CsvDialect, Stats, VisitOrder

@@ -24,9 +24,9 @@ from leadfeeder_async.models.web_visits import WebVisitsTrackerScript
 from leadfeeder_async.pagination.company_filter import CompanyFilter, read_company_ids
 from leadfeeder_async.pagination.date_range import DateLike, parse_days
 from leadfeeder_async.pagination.local_days import local_days
+from leadfeeder_async.pagination.page import RowFilter
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
-from leadfeeder_async.pagination.row_filter import RowFilter
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param
 from leadfeeder_async.resources.body_checks import check_arguments, check_dict

@@ -18,10 +18,9 @@ from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.jobs.bulk.change_results import BulkResult, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.bulk.change_run import Change, ChangeRun
 from leadfeeder_async.jobs.checkpoint import Checkpoint, JobKind, JobState
-from leadfeeder_async.jobs.job_guard import JobGuard
+from leadfeeder_async.jobs.job_guard import JobGuard, read_once
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
-from leadfeeder_async.jobs.single_use import read_once
 from leadfeeder_async.jobs.tabular import check_table
 from leadfeeder_async.models.columns import Column
 from leadfeeder_async.models.envelope import Response

@@ -41,9 +41,8 @@ from leadfeeder_async.jobs.enrich.results import (
     encode_lines,
 )
 from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions
-from leadfeeder_async.jobs.job_guard import JobGuard
+from leadfeeder_async.jobs.job_guard import JobGuard, read_once
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
-from leadfeeder_async.jobs.single_use import read_once
 from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
 from leadfeeder_async.models.companies import CompanyMatch
 from leadfeeder_async.models.includes import CompanyInclude

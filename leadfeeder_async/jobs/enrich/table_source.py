@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
 import msgspec
 
 from leadfeeder_async.errors import ConfigurationError, check_argument
-from leadfeeder_async.jobs.csv_reader import next_row
+from leadfeeder_async.jobs.csv_format import next_row
 from leadfeeder_async.jobs.enrich.workbook_check import check_workbook, unreadable_error
 
 if TYPE_CHECKING:

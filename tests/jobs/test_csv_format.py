@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from leadfeeder_async.jobs.csv_lines import csv_lines
+from leadfeeder_async.jobs.csv_format import csv_lines
 
 TEXT = st.text(st.sampled_from(',;"\r\n \t\0\x0b\x85aé\u2028')) | st.text()
 CELL = TEXT | st.none() | st.integers() | st.floats() | st.booleans()
