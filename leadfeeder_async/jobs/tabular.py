@@ -15,7 +15,7 @@ from leadfeeder_async.jobs.csv_format import csv_lines
 from leadfeeder_async.jobs.duckdb_file import duckdb_path, require_duckdb
 from leadfeeder_async.jobs.parquet import write_parquet
 from leadfeeder_async.jobs.row_cells import decode_row, read_cells
-from leadfeeder_async.models.columns import Column, json_at
+from leadfeeder_async.models.columns import Column
 from leadfeeder_async.types import CsvDialect
 
 
@@ -53,7 +53,7 @@ def flat_lines(lines: bytes, columns: Sequence[Column]) -> bytes:
 
 def _flat_line(line: bytes, columns: Sequence[Column]) -> bytes:
     row = decode_row(line)
-    return msgspec.json.encode({column.name: json_at(row, column.path) for column in columns}) + b"\n"
+    return msgspec.json.encode({column.name: column.find(row) for column in columns}) + b"\n"
 
 
 WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})

@@ -66,10 +66,28 @@ class Column(msgspec.Struct, frozen=True):
     type: type[object]
     """The type of its values, or ``dict`` if they are JSON strings."""
 
-    def value_of(self, row: Json) -> Json:
-        """Return the value of a JSON object in this column."""
+    def find(self, row: Json) -> Json:
+        """Return the value of a JSON object in this column, with objects and lists as they are."""
         found = json_at(row, self.path)
+        if found is None and len(self.path) > 2 and self.path[0] == "relationships":
+            return _related_value(json_at(row, self.path[:2]), self.path[2:])
+        return found
+
+    def value_of(self, row: Json) -> Json:
+        """Return the value of a JSON object in this column, with objects and lists as JSON."""
+        found = self.find(row)
         return msgspec.json.encode(found).decode() if isinstance(found, dict | list | msgspec.Raw) else found
+
+
+def _related_value(related: Json, path: KeyPath) -> Json:
+    """Return a value of a related record that is its id or in a list. Several records have a list of values."""
+    values: list[Json] = []
+    for record in related if isinstance(related, list) else [related]:
+        is_id = path == ("id",) and isinstance(record, str | int) and not isinstance(record, bool)
+        value = record if is_id else json_at(record, path)
+        if value is not None:
+            values.append(value)
+    return values if len(values) > 1 else values[0] if values else None
 
 
 def json_at(value: Json, path: Sequence[str | int]) -> Json:

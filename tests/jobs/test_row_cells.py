@@ -163,3 +163,24 @@ def test_cells_of_lists_and_null_objects(tmp_path: Path) -> None:
         dict(zip(names, (None, None, "Software", None), strict=True)),
         dict(zip(names, ("2", "A", None, None), strict=True)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("company", "cells"),
+    [
+        ("c-1", ("c-1", None)),
+        (7, (7, None)),
+        ([{"id": "c-1", "attributes": {"name": "Acme"}}], ("c-1", "Acme")),
+        (["c-1"], ("c-1", None)),
+        ([{"id": "c-1", "attributes": {"name": "Acme"}}, {"id": "c-2"}], ('["c-1","c-2"]', "Acme")),
+        ([[["c-1"]]], (None, None)),
+        (True, (None, None)),
+        ([], (None, None)),
+    ],
+)
+def test_related_record_as_id_or_list(tmp_path: Path, company: object, cells: tuple[object, ...]) -> None:
+    """The columns of a related record are filled if a server sends its id, or a list, instead of an object."""
+    lines = tmp_path / "rows.ndjson"
+    lines.write_bytes(msgspec.json.encode({"id": "v", "relationships": {"company": company}}) + b"\n")
+    columns = [column for column in COLUMNS if column.name in {"company.id", "company.name"}]
+    assert [tuple(row) for row in read_cells(lines, columns)] == [cells]
