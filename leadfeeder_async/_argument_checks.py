@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from difflib import get_close_matches
 from inspect import iscoroutinefunction
 from math import inf
@@ -126,6 +127,17 @@ def check_path(name: str, value: object) -> Path:
         return Path(value).absolute()
     except FileNotFoundError:
         reject(name, value, "is relative, but the current folder does not exist.")
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Raise ConfigurationError if a file cannot be read in this block."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}.", hint="Check the path and its permissions."
+        ) from None
 
 
 def check_function(name: str, value: object) -> None:

@@ -527,8 +527,8 @@ class AsyncLeadfeeder:
 
         """
         from leadfeeder_async.jobs.watch.multi_account_watch import MultiAccountWatch  # only needed by watches
-        from leadfeeder_async.jobs.watch.start_watch import make_watcher
         from leadfeeder_async.jobs.watch.state_store import make_account_journals
+        from leadfeeder_async.jobs.watch.watch_arguments import make_watcher
         from leadfeeder_async.jobs.watch.watcher import warn_about_cost
 
         accounts = list(dict.fromkeys(_check_account_ids(account_ids)))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, DisplayOptions
 from leadfeeder_async.cli.printing import format_charge, print_err
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.usage import ApiUsage
-from leadfeeder_async.pagination.date_range import utc_today
+from leadfeeder_async.pagination.date_range import months_before, utc_today
 from leadfeeder_async.settings import DEFAULT_MONTHLY_QUOTA
 
 MAX_MONTHS = 120
@@ -37,7 +37,7 @@ USAGE = schema_of_names(
 )
 
 
-async def accounts(*, output: OutputOptions = DEFAULT_OUTPUT) -> None:
+async def accounts(*, output: DisplayOptions = DEFAULT_OUTPUT) -> None:
     """List the accounts that the API key can access.
 
     Credits: none.
@@ -54,7 +54,7 @@ async def usage(
     months: Annotated[int, Parameter(help="The number of months, including the current one.")] = 1,
     quota: Annotated[int, Parameter(help="The key's monthly quota of requests.")] = DEFAULT_MONTHLY_QUOTA,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Show requests and credits by month and endpoint.
 
@@ -74,12 +74,8 @@ async def usage(
 
 def last_months(number: int, today: date) -> list[str]:
     """Return the last months as ``YYYY-MM``, ending with the current one."""
-    months = list[str]()
     first_day = today.replace(day=1)
-    for _ in range(number):
-        months.insert(0, f"{first_day:%Y-%m}")
-        first_day = (first_day - timedelta(1)).replace(day=1)
-    return months
+    return [f"{months_before(first_day, months):%Y-%m}" for months in reversed(range(number))]
 
 
 def month_total(period: str, usage: Iterable[ApiUsage], quota: int) -> str:

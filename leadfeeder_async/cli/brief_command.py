@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.dates import parse_day, parse_start
-from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, OutputOptions, TimeZone
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId, DisplayOptions, TimeZone
 from leadfeeder_async.cli.printing import format_charge, pluralize, print_err
 from leadfeeder_async.cli.ranking import REENGAGED_AFTER_DAYS, CompanyActivity, PriorVisits, RankBy, rank
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
@@ -57,7 +57,7 @@ async def brief(
     limit: Annotated[int | None, Parameter(help="Show at most this many companies.")] = None,
     tz: TimeZone = "UTC",
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Rank the companies that visited your website.
 

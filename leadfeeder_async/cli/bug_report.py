@@ -151,7 +151,7 @@ def check_target(path: Path) -> None:
     check_argument(path.parent.is_dir(), f"The folder {path.parent} does not exist.", "Create it, or choose another.")
 
 
-def write_report(path: Path, report: BugReport) -> None:
+def write_bug_report(path: Path, report: BugReport) -> None:
     """Write a report to a new file. Credentials of the environment are removed from all of its text."""
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
     encoded = _LONG_FRACTION.sub(r"\1", encoded)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import App, Parameter
 
+from leadfeeder_async._argument_checks import reading
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.options import OPTIONS_GROUP, AccountId, JsonLines
 from leadfeeder_async.cli.printing import pluralize, print_err, print_out, wrap
@@ -140,11 +141,8 @@ async def _read_body(content: aiohttp.StreamReader) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    with reading(path), path.open("rb") as file:
+        text = file.read(MAX_DOCUMENT_BYTES + 1)
     if len(text) > MAX_DOCUMENT_BYTES:
         raise _too_large_error()
     return text

@@ -47,7 +47,7 @@ async def doctor(*, account_id: AccountId = None, json: JsonLines = False, bundl
 
     Credits: none.
     """
-    from leadfeeder_async.cli.bug_report import Recorder, check_target, write_report
+    from leadfeeder_async.cli.bug_report import Recorder, check_target, write_bug_report
 
     recorder = None if bundle is None else Recorder()
     if bundle is not None:
@@ -60,7 +60,7 @@ async def doctor(*, account_id: AccountId = None, json: JsonLines = False, bundl
             show(result)
     print_err(_summary(results))
     if bundle is not None and recorder is not None:
-        write_report(bundle, recorder.report(results))
+        write_bug_report(bundle, recorder.report(results))
         print_err(f"Attach {bundle} to your bug report. It contains no credentials and no data of the account.")
     return next((result.exit_code for result in results if result.status == "fail"), ExitCode.SUCCESS)
 

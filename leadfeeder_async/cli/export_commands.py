@@ -23,10 +23,10 @@ from leadfeeder_async.cli.options import (
     REPEATABLE,
     CompanyIds,
     Countries,
+    ExportOptions,
     FeedId,
     IcpIds,
     MaxCredits,
-    OutputTarget,
     Positions,
     Scope,
     Since,
@@ -80,7 +80,7 @@ async def visits(
         VisitOrder, Parameter(help="`newest` begins with the latest visit, so that --limit 20 exports the latest 20.")
     ] = "oldest",
     tz: DayZone = "UTC",
-    target: OutputTarget = DEFAULT_TARGET,
+    target: ExportOptions = DEFAULT_TARGET,
 ) -> None:
     """Export website visits.
 
@@ -119,7 +119,7 @@ async def visitor_companies(
     feed: FeedId = None,
     include_company: IncludeCompany = False,
     tz: DayZone = "UTC",
-    target: OutputTarget = DEFAULT_TARGET,
+    target: ExportOptions = DEFAULT_TARGET,
 ) -> None:
     """Export the companies that visited, one row per company and location.
 
@@ -148,7 +148,7 @@ async def companies(
     term: Terms = None,
     country: Countries = None,
     icp_id: IcpIds = None,
-    target: OutputTarget = DEFAULT_TARGET,
+    target: ExportOptions = DEFAULT_TARGET,
 ) -> None:
     """Export the summaries of a company search.
 
@@ -169,7 +169,7 @@ async def contacts(
     term: Terms = None,
     company_id: CompanyIds = None,
     position: Positions = None,
-    target: OutputTarget = DEFAULT_TARGET,
+    target: ExportOptions = DEFAULT_TARGET,
 ) -> None:
     """Export the summaries of a contact search.
 
@@ -192,7 +192,7 @@ async def signals(
     *,
     company_id: Annotated[list[str], REPEATABLE, Parameter(help="The id of a company. Can be repeated.")],
     max_credits: MaxCredits = None,
-    target: OutputTarget = DEFAULT_TARGET,
+    target: ExportOptions = DEFAULT_TARGET,
 ) -> None:
     """Export signals, which are news about companies.
 
@@ -207,7 +207,7 @@ async def signals(
 
 
 @export.command
-async def tags(*, target: OutputTarget = DEFAULT_TARGET) -> None:
+async def tags(*, target: ExportOptions = DEFAULT_TARGET) -> None:
     """Export the account's tags.
 
     Credits: none.
@@ -216,7 +216,7 @@ async def tags(*, target: OutputTarget = DEFAULT_TARGET) -> None:
 
 
 @export.command
-async def lists(*, scope: Scope = "company", target: OutputTarget = DEFAULT_TARGET) -> None:
+async def lists(*, scope: Scope = "company", target: ExportOptions = DEFAULT_TARGET) -> None:
     """Export the account's lists.
 
     Credits: none.
@@ -240,7 +240,7 @@ def read_filter_option(text: str, out: Path | None = None) -> WebVisitFilters:
 
 
 async def _export(
-    noun: str, target: OutputTarget, make_pager: Callable[[AsyncLeadfeeder], Pager[T]], days: str | None = None
+    noun: str, target: ExportOptions, make_pager: Callable[[AsyncLeadfeeder], Pager[T]], days: str | None = None
 ) -> None:
     async with AsyncLeadfeeder(account_id=target.account_id) as lf:
         await export_list(
@@ -257,7 +257,7 @@ async def _export(
         )
 
 
-def _included(target: OutputTarget, *, is_wanted: bool) -> list[WebVisitInclude] | None:
+def _included(target: ExportOptions, *, is_wanted: bool) -> list[WebVisitInclude] | None:
     """Return the relations to include. Without the company, columns such as ``company.name`` would be empty."""
     names = split_fields(target.fields) or ()
     is_named = any(name.startswith("company.") and name != "company.id" for name in names)
@@ -273,7 +273,7 @@ def _with_countries(filters: WebVisitFilters, countries: list[str]) -> WebVisitF
     return replace(filters, location_country_codes=tuple(country_codes(countries)))
 
 
-def _date_range(since: str, until: str, tz: str, target: OutputTarget) -> DateWindow:
+def _date_range(since: str, until: str, tz: str, target: ExportOptions) -> DateWindow:
     """Parse the dates of an export. A resumed export keeps the dates of the day on which it was started."""
     today = datetime.now(parse_time_zone(tz)).date()
     unfinished = load_unfinished(target.out, EXPORT) if target.resume and target.out is not None else None

@@ -13,7 +13,7 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.input_files import read_text
-from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, OutputOptions
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, DisplayOptions
 from leadfeeder_async.cli.printing import print_err
 from leadfeeder_async.cli.record_tables import schema_of, show_record, show_records, to_record
 from leadfeeder_async.cli.tag_and_list_commands import Yes, find_by_id_or_name
@@ -33,7 +33,7 @@ FilterFile = Annotated[
 
 
 @feeds.command(name="list")
-async def list_feeds(*, account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT) -> None:
+async def list_feeds(*, account_id: AccountId = None, output: DisplayOptions = DEFAULT_OUTPUT) -> None:
     """List the account's custom feeds.
 
     Credits: none.
@@ -45,7 +45,7 @@ async def list_feeds(*, account_id: AccountId = None, output: OutputOptions = DE
 
 
 @feeds.command(name="get")
-async def get_feed(feed: FeedName, /, *, account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT) -> None:
+async def get_feed(feed: FeedName, /, *, account_id: AccountId = None, output: DisplayOptions = DEFAULT_OUTPUT) -> None:
     """Show a custom feed and its filters.
 
     Credits: none.
@@ -65,7 +65,7 @@ async def create_feed(
     filters: FilterFile = None,
     yes: Yes = False,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> ExitCode:
     """Create a custom feed.
 
@@ -91,7 +91,7 @@ async def update_feed(
     filters: FilterFile = None,
     yes: Yes = False,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> ExitCode:
     """Change the name or the filters of a custom feed.
 

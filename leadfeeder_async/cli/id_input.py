@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
+from leadfeeder_async._argument_checks import reading
 from leadfeeder_async.cli import windows_stdin
 from leadfeeder_async.cli.input_files import interruptible
 from leadfeeder_async.cli.printing import pluralize, print_err
@@ -421,11 +422,8 @@ def read_ids_of_file(path: Path, scope: str, column: str | None) -> list[str]:
         f"{path} is a workbook. Ids are read from text files only.",
         "Save the sheet as .csv, or pass the output file of `leadfeeder enrich`.",
     )
-    try:
-        with interruptible(), path.open("rb") as file:
-            return list(ids_in_lines(file, IdParser(str(path), scope, column)))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+    with reading(path), interruptible(), path.open("rb") as file:
+        return list(ids_in_lines(file, IdParser(str(path), scope, column)))
 
 
 async def ids_from_stdin(scope: str, column: str | None) -> AsyncIterator[str]:

@@ -10,7 +10,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leadfeeder_async.errors import ConfigurationError, check_argument
+from leadfeeder_async._argument_checks import reading
+from leadfeeder_async.errors import check_argument
 
 
 @contextmanager
@@ -29,19 +30,6 @@ def interruptible() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def read_file(path: Path) -> bytes:
-    """Return the content of a file that an option names.
-
-    Raises:
-        ConfigurationError: The file cannot be read.
-    """
-    try:
-        with interruptible():
-            return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
-
-
 def read_text(path: Path) -> str | bytes:
     """Return the text of a file in UTF-8, UTF-16 or UTF-32. If it has another encoding, return its bytes.
 
@@ -50,7 +38,8 @@ def read_text(path: Path) -> str | bytes:
     """
     from leadfeeder_async.jobs.enrich.file_format import SAMPLE_BYTES, detect_encoding  # not always needed
 
-    data = read_file(path)
+    with reading(path), interruptible():
+        data = path.read_bytes()
     try:
         return data.decode(detect_encoding(data[:SAMPLE_BYTES]))
     except UnicodeDecodeError:

@@ -73,7 +73,7 @@ JsonLines = Annotated[bool, FLAG, Parameter(name="--json", help="Print JSON line
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OutputOptions:
+class DisplayOptions:
     """Options for commands that show records."""
 
     fields: Fields = None
@@ -87,7 +87,7 @@ class OutputOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OutputTarget:
+class ExportOptions:
     """Options for commands that export a list."""
 
     out: Out = None
@@ -111,8 +111,8 @@ def csv_dialect(out: Path | None, *, excel: bool) -> CsvDialect:
     return "excel" if excel else "plain"
 
 
-DEFAULT_OUTPUT = OutputOptions()
-DEFAULT_TARGET = OutputTarget()
+DEFAULT_OUTPUT = DisplayOptions()
+DEFAULT_TARGET = ExportOptions()
 
 
 def country_code(text: str) -> str:

@@ -15,14 +15,14 @@ class Messages:
 
     def __init__(self) -> None:
         self.is_quiet = False
-        self.held = list[str]()
+        self.buffered = list[str]()
 
     def release(self, *, has_failed: bool) -> None:
         """Print the messages if the command has failed, and discard them otherwise."""
         self.is_quiet = False
-        held, self.held = self.held, []
+        buffered, self.buffered = self.buffered, []
         if has_failed:
-            for text in held:
+            for text in buffered:
                 print_err(text)
 
 
@@ -37,7 +37,7 @@ def print_err(text: str) -> None:
     """
     text = escape_control_characters(text, keep_lines=True)
     if messages.is_quiet:
-        messages.held.append(text)
+        messages.buffered.append(text)
         return
     with suppress(OSError, ValueError):  # a lost message must not end a job, and there is no other place for it
         if sys.stderr.isatty():
@@ -73,5 +73,5 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_charge(credits: int) -> str:  # noqa: A002 - the API's word
-    """Return a sentence with the credits that were charged."""
+    """Return the charged credits with a full stop, such as ``3 credits charged.``."""
     return f"{pluralize(credits, 'credit')} charged."

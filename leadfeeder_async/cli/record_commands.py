@@ -14,10 +14,10 @@ from leadfeeder_async.cli.options import (
     AccountId,
     CompanyIds,
     Countries,
+    DisplayOptions,
     IcpIds,
     MaxCredits,
     MaxShown,
-    OutputOptions,
     Positions,
     Terms,
     country_code,
@@ -91,7 +91,7 @@ async def search_companies(
     icp_id: IcpIds = None,
     limit: MaxShown = 25,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Search for companies and show summaries.
 
@@ -114,7 +114,7 @@ async def get_company(
     *,
     max_credits: MaxCredits = None,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Get a company with all its fields.
 
@@ -137,7 +137,7 @@ async def match_company(
     country: Annotated[str | None, Parameter(help="The country code of the company, such as DE.")] = None,
     limit: Annotated[int, Parameter(help="Show at most this many matches, from 1 to 20.")] = 5,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Find a company by name, website or VAT id, best match first.
 
@@ -176,7 +176,7 @@ async def search_contacts(
     position: Positions = None,
     limit: MaxShown = 25,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Search for contacts at companies and show summaries.
 
@@ -201,7 +201,7 @@ async def ip(
     *,
     max_credits: MaxCredits = None,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """Look up the company, location and network of an IP address.
 

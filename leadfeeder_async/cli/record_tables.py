@@ -17,7 +17,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from leadfeeder_async.cli.options import OutputOptions
+from leadfeeder_async.cli.options import DisplayOptions
 from leadfeeder_async.cli.printing import plural, print_err, print_out
 from leadfeeder_async.errors import check_argument, escape_control_characters
 from leadfeeder_async.jobs.row_cells import decode_row
@@ -51,11 +51,11 @@ class TableSchema:
     never_truncated: frozenset[str] = frozenset({"id"})
     """Fields that are never truncated."""
 
-    def check_fields(self, output: OutputOptions) -> None:
+    def check_fields(self, output: DisplayOptions) -> None:
         """Raise ConfigurationError if ``--fields`` contains an unknown field."""
         self.headings(output)
 
-    def headings(self, output: OutputOptions) -> dict[str, str]:
+    def headings(self, output: DisplayOptions) -> dict[str, str]:
         """Return the heading of each field to show.
 
         Raises:
@@ -106,7 +106,7 @@ def _to_row(row: bytes) -> Record:
     return value if isinstance(value, dict) else {"value": value}
 
 
-async def show_list(pager: Pager[T], schema: TableSchema, output: OutputOptions, noun: str, *, more: str = "") -> None:
+async def show_list(pager: Pager[T], schema: TableSchema, output: DisplayOptions, noun: str, *, more: str = "") -> None:
     """Fetch and show a list. If the limit leaves out rows, print the total and the hint ``more``."""
     schema.check_fields(output)
     records, problems, total = list[Record](), ProblemLog(), None
@@ -121,7 +121,7 @@ async def show_list(pager: Pager[T], schema: TableSchema, output: OutputOptions,
     problems.raise_any()
 
 
-def show_records(records: Sequence[Record], schema: TableSchema, output: OutputOptions, noun: str) -> None:
+def show_records(records: Sequence[Record], schema: TableSchema, output: DisplayOptions, noun: str) -> None:
     """Print records as JSON lines or as a table. If the table is too wide, print one block per record."""
     headings = schema.headings(output)
     if not records:
@@ -136,7 +136,7 @@ def show_records(records: Sequence[Record], schema: TableSchema, output: OutputO
     console.print(table or Group(*blocks))
 
 
-def show_record(record: Record, schema: TableSchema, output: OutputOptions) -> None:
+def show_record(record: Record, schema: TableSchema, output: DisplayOptions) -> None:
     """Print one record as a JSON line, or as one line per field that has a value."""
     if output.as_json:
         _print_lines([record], schema, output)
@@ -164,7 +164,7 @@ def _leaf_fields(schema: TableSchema) -> list[str]:
     return [name for name, path in schema.paths.items() if path not in objects]
 
 
-def _print_lines(records: Sequence[Record], schema: TableSchema, output: OutputOptions) -> None:
+def _print_lines(records: Sequence[Record], schema: TableSchema, output: DisplayOptions) -> None:
     names = None if output.fields is None else schema.headings(output)
     for record in records:
         line = record if names is None else {name: json_at(record, schema.paths[name]) for name in names}

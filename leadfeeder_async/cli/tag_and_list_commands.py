@@ -20,9 +20,9 @@ from leadfeeder_async.cli.options import (
     FLAG,
     OPTIONS_GROUP,
     AccountId,
+    DisplayOptions,
     MaxRows,
     Out,
-    OutputOptions,
     Overwrite,
     Scope,
 )
@@ -85,7 +85,7 @@ DEFAULT_BULK = BulkOptions()
 
 
 @tags.command(name="list")
-async def list_tags(*, account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT) -> None:
+async def list_tags(*, account_id: AccountId = None, output: DisplayOptions = DEFAULT_OUTPUT) -> None:
     """List the account's tags.
 
     Credits: none.
@@ -103,7 +103,7 @@ async def create_tag(
     color: Annotated[int | None, Parameter(help="The number of a color, from 0 to 9.")] = None,
     yes: Yes = False,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> ExitCode:
     """Create a tag. Fails if a tag with this name exists.
 
@@ -128,7 +128,7 @@ async def rename_tag(
     *,
     yes: Yes = False,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> ExitCode:
     """Rename a tag. Fails if another tag has this name.
 
@@ -215,7 +215,7 @@ async def remove_tag(
 
 @lists.command(name="list")
 async def list_lists(
-    *, scope: Scope = "company", account_id: AccountId = None, output: OutputOptions = DEFAULT_OUTPUT
+    *, scope: Scope = "company", account_id: AccountId = None, output: DisplayOptions = DEFAULT_OUTPUT
 ) -> None:
     """List the account's lists of companies or contacts.
 
@@ -234,7 +234,7 @@ async def create_list(
     scope: Scope = "company",
     yes: Yes = False,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> ExitCode:
     """Create a list. Fails if a list with this name exists.
 
@@ -260,7 +260,7 @@ async def rename_list(
     scope: Scope = "company",
     yes: Yes = False,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> ExitCode:
     """Rename a list. Fails if another list has this name.
 
@@ -357,7 +357,7 @@ async def list_items(
     scope: Scope = "company",
     limit: MaxRows = None,
     account_id: AccountId = None,
-    output: OutputOptions = DEFAULT_OUTPUT,
+    output: DisplayOptions = DEFAULT_OUTPUT,
 ) -> None:
     """List the ids of the companies or contacts in a list.
 

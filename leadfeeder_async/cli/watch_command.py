@@ -44,7 +44,9 @@ async def watch(
             "--state."
         ),
     ] = "now",
-    lookback: Annotated[int, Parameter(help="The number of days for which late visits are expected.")] = 3,
+    lookback: Annotated[
+        int, Parameter(help="Check this many days before the newest visit again, for late visits.")
+    ] = 3,
     company_id: Annotated[str | None, Parameter(help="Only visits of this company.")] = None,
     country: Countries = None,
     feed: FeedId = None,
@@ -60,10 +62,10 @@ async def watch(
 ) -> None:
     """Print new visits as they come, until Ctrl-C or SIGTERM.
 
-    In a pipe, the visits are JSON lines. With --state, a restart delivers no visit again. After a crash, only the last
-    visit is delivered again. With --webhook, a post is retried until the receiver accepts it.
+    In a pipe, the visits are JSON lines. With --state, a restart delivers no visit again. After a crash, at most
+    the last visit is delivered again. With --webhook, a post is retried until the receiver accepts it.
 
-    Credits: none. A poll without new visits is one request.
+    Credits: none. A poll without new visits is one request for each 8,000 visits of the lookback.
     """
     from leadfeeder_async.cli.webhook import Webhook
     from leadfeeder_async.client import AsyncLeadfeeder

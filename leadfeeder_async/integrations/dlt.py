@@ -71,9 +71,9 @@ def leadfeeder_source(
 
     Args:
         account_id: The account to load.
-        start_date: The first day of visits to load, as a date or ``YYYY-MM-DD``.
+        start_date: The first day of visits to load, as a date or ``YYYY-MM-DD``. Defaults to 2026-01-01.
         lookback_days: Days before the newest loaded visit that each later run reads again, because visits can arrive
-            late.
+            late. Defaults to 3.
         api_key: The API key. Defaults to dlt's configuration, then to LEADFEEDER_API_KEY.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
         trust_env: Use the proxy and the certificates of the environment. Defaults to LEADFEEDER_TRUST_ENV, then to

@@ -232,7 +232,9 @@ class RedisLimiter:
     def _bind(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
         if self._loop not in {None, loop}:
-            raise WrongLoopError("This RedisLimiter belongs to another event loop.")
+            raise WrongLoopError(
+                "This RedisLimiter belongs to another event loop.", hint="Make one RedisLimiter for each event loop."
+            )
         self._loop = loop
         return loop
 
@@ -293,7 +295,7 @@ class RedisLimiter:
         if wait / 1e6 > max(self._outage_timeout, MAX_WAIT):
             message = f"The Redis server assigned a token in {wait / 1e6:,.0f} s. Its clock may have been ahead."
             raise RateLimiterUnavailableError(
-                message, hint="Check the clock of the Redis server, and delete its entry."
+                message, hint=f"Check the clock of the Redis server, then delete its key {self._key}."
             )
         self._used_fallback = self._used_fallback and not after_fallback
         return _Token(_now() + wait / 1e6, started + (wait + validity) / 1e6, name, pauses)

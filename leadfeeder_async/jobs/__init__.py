@@ -1,1 +1,4 @@
-"""Long jobs: exports, syncs, enrichments, bulk changes and watches. All of them continue after an interruption."""
+"""Long jobs: exports, syncs, enrichments, bulk changes and watches.
+
+Jobs with an output file, a database or a saved state continue after an interruption.
+"""

@@ -20,7 +20,7 @@ from leadfeeder_async.errors import CheckpointError
 _RETRY_DELAYS = (0.01, 0.04, 0.15, 0.5)
 """Seconds before each further attempt to rename or remove a file on Windows."""
 
-OPEN_ELSEWHERE = (5, 32)
+WINDOWS_FILE_IN_USE_ERRORS = (5, 32)
 """The errors of Windows for a file that another program has open: access denied and sharing violation."""
 
 
@@ -157,7 +157,7 @@ def retry_while_open(change: Callable[[], object]) -> None:
         try:
             change()
         except PermissionError as error:
-            if getattr(error, "winerror", None) not in OPEN_ELSEWHERE:
+            if getattr(error, "winerror", None) not in WINDOWS_FILE_IN_USE_ERRORS:
                 raise
             time.sleep(delay)
         else:

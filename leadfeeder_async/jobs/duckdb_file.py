@@ -54,7 +54,7 @@ _READ_ONLY_CONFIG: Mapping[str, str | bool] = {
 """No downloads of extensions, no other files, no network."""
 
 DEFAULT_MAX_LINE_BYTES = 1024 * 1024
-"""The most bytes of a line for which the buffers of DuckDB suffice without ``longest_line``."""
+"""The most bytes of a line for which the buffers of DuckDB suffice without ``max_line_bytes``."""
 
 
 _NEW_DATABASE_CONFIG = {"storage_compatibility_version": "v1.0.0"}
@@ -68,7 +68,7 @@ _UNBOUNDED_CONFIG: Mapping[str, str | bool] = {
 }
 """No downloads of extensions, for example for an SQLite file.
 
-Without a folder for temporary files, no row is written to a file that others may read, or that others own.
+There is no folder for temporary files, because other users may be able to read them.
 """
 
 _BOUNDED_CONFIG: Mapping[str, str | bool] = {**_UNBOUNDED_CONFIG, "threads": "1", "memory_limit": "200MB"}
@@ -359,19 +359,19 @@ def remove_database(path: Path) -> None:
             path.unlink()
 
 
-def json_lines_sql(path: Path, columns: Mapping[str, str], longest_line: int) -> str:
+def json_lines_sql(path: Path, columns: Mapping[str, str], max_line_bytes: int) -> str:
     """Return the SQL of a table that reads a file of JSON lines.
 
     Args:
         path: The file. Characters of its path that DuckDB would expand are escaped.
         columns: The type of each column. Other keys of a line are ignored.
-        longest_line: The most bytes of a line, or 0 if that is at most ``DEFAULT_MAX_LINE_BYTES``. DuckDB refuses a
+        max_line_bytes: The most bytes of a line, or 0 if that is at most ``DEFAULT_MAX_LINE_BYTES``. DuckDB refuses a
             longer line, and its buffers depend on this number.
     """
     expanded = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in duckdb_path(path))
     types = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
     options = "format='newline_delimited', compression='uncompressed', hive_partitioning=false"
-    size = max(longest_line + 1, DEFAULT_MAX_LINE_BYTES)
+    size = max(max_line_bytes + 1, DEFAULT_MAX_LINE_BYTES)
     return f"read_json({quoted(expanded)}, {options}, maximum_object_size={size}, columns={{{types}}})"
 
 

@@ -36,7 +36,7 @@ class Frame(Protocol[F_co]):
         ...
 
 
-FrameType = Callable[[Sequence[Column]], Frame[F]]
+FrameFactory = Callable[[Sequence[Column]], Frame[F]]
 """Starts a frame with some columns."""
 
 

@@ -25,7 +25,7 @@ class JobGuard:
             raise TypeError(f"{type(self).__name__} is not iterable. Use `async for`, or `await {self._method}`.")
 
 
-def read_once(rows: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:
+def forbid_second_read(rows: Iterable[T] | AsyncIterable[T]) -> Iterable[T] | AsyncIterable[T]:
     """Return the rows. If they are an iterator, reading them a second time raises ConfigurationError.
 
     Without this error, a second use of a job would silently skip the rows that the first use has read.

@@ -105,9 +105,9 @@ class OutputLock:
     The operating system releases the lock of a process that dies, so a lock file that a killed job left is harmless.
     The next job locks that file again.
 
-    A job removes its lock file at the end. On POSIX systems it does so while it holds the lock. A job that opened the
-    file before finds that the name no longer belongs to it, and opens the name again. Windows does not remove a file
-    that another process has open, so there the file is removed after the lock is released.
+    A job removes its lock file at the end. On POSIX systems it removes the file before it releases the lock. If another
+    job opened the file before, that job finds another file or none at the path, and opens the path again. Windows does
+    not remove a file that another process has open, so there the file is removed after the lock is released.
 
     An empty file with the name of a lock file is locked and never removed. It may be the lock file of a program that
     runs the job, such as ``flock``.
@@ -160,8 +160,8 @@ class OutputLock:
                         lock.unlink(missing_ok=True)
                     raise
                 if not calls.removes_open_files or _has_name(descriptor, lock):
-                    held, descriptor = descriptor, -1
-                    return cls(lock, held, calls, is_created=is_created)
+                    locked, descriptor = descriptor, -1
+                    return cls(lock, locked, calls, is_created=is_created)
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)

@@ -26,7 +26,7 @@ from leadfeeder_async.jobs.duckdb_file import (
 from leadfeeder_async.jobs.row_cells import read_cells
 from leadfeeder_async.models.columns import Column, KeyPath
 
-MAX_DIRECT_LINE = 4 * 1024 * 1024
+MAX_DIRECT_LINE_BYTES = 4 * 1024 * 1024
 """The longest line that is read as it is. DuckDB's buffers are a multiple of it."""
 
 MEMORY_LIMIT = "200MB"
@@ -83,18 +83,18 @@ def _select_nested(rows: Path, columns: Sequence[Column]) -> str:
         nested.setdefault(str(key), {})[tuple(inner)] = "VARCHAR"
     types = {key: fields.get((), None) or struct_sql(fields) for key, fields in nested.items()}
     selected = ", ".join(_cast(names[column], column) for column in columns)
-    return f"SELECT {selected} FROM {json_lines_sql(rows, types, MAX_DIRECT_LINE)} AS top"  # noqa: S608
+    return f"SELECT {selected} FROM {json_lines_sql(rows, types, MAX_DIRECT_LINE_BYTES)} AS top"  # noqa: S608
 
 
 def _step(key: str | int) -> str:
     return f"[{key + 1}]" if isinstance(key, int) else f".{quoted_name(key)}"
 
 
-def _select_flat(flat: Path, columns: Sequence[Column], longest_line: int) -> str:
+def _select_flat(flat: Path, columns: Sequence[Column], max_line_bytes: int) -> str:
     """Return the query of a file whose lines have one string or null for each column."""
     types = {f"c{number}": "VARCHAR" for number in range(len(columns))}
     selected = ", ".join(_cast(name, column) for name, column in zip(types, columns, strict=True))
-    return f"SELECT {selected} FROM {json_lines_sql(flat, types, longest_line)}"  # noqa: S608
+    return f"SELECT {selected} FROM {json_lines_sql(flat, types, max_line_bytes)}"  # noqa: S608
 
 
 def _write_flat(rows: Path, flat: Path, columns: Sequence[Column]) -> int:

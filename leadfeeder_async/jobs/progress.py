@@ -17,19 +17,22 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     """Rows so far, including those of earlier runs."""
     total: int | None
-    """All rows, as the server counted them, or None if it did not."""
+    """All rows of the job, as the server counts them or as the input contains them, or None if unknown."""
     pages: int
+    """Pages of a list, or batches of results."""
     requests: int
     rate_limited: int
     """Responses with status 429."""
     credits: int
     elapsed: float
-    """Seconds."""
+    """Seconds of this run."""
+    done_before: int = 0
+    """Rows of earlier runs, which ``done`` includes."""
 
     @property
     def rate(self) -> float:
-        """Rows per second so far."""
-        return self.done / self.elapsed if self.elapsed else 0.0
+        """Rows per second of this run."""
+        return (self.done - self.done_before) / self.elapsed if self.elapsed else 0.0
 
     @property
     def eta(self) -> float | None:
@@ -62,15 +65,15 @@ class ProgressTracker:
         self._limit = limit
         self._before = (stats.requests, stats.rate_limited, stats.credits_charged)
         self._started = time.perf_counter()
-        self._rows = self._pages = 0
+        self._rows = self._rows_before = self._pages = 0
         self._total: int | None = None
 
     def start_from(self, rows: int) -> None:
         """Include the rows of an earlier run."""
-        self._rows = rows
+        self._rows = self._rows_before = rows
 
     def count(self, rows: int, total: int | None) -> Progress:
-        """Count one page, and return the progress."""
+        """Add the rows of a page or batch, and return the progress."""
         self._rows += rows
         self._pages += 1
         self._total = total if self._limit is None or total is None else min(self._limit, total)
@@ -87,4 +90,5 @@ class ProgressTracker:
             rate_limited=self._stats.rate_limited - rate_limited,
             credits=self._stats.credits_charged - credits_charged,
             elapsed=time.perf_counter() - self._started,
+            done_before=self._rows_before,
         )

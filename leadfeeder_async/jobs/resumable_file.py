@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from leadfeeder_async.errors import CheckpointError
 from leadfeeder_async.jobs.atomic_file import (
-    OPEN_ELSEWHERE,
+    WINDOWS_FILE_IN_USE_ERRORS,
     copy_permissions,
     create_exclusively,
     open_working_file,
@@ -476,6 +476,6 @@ def _describe(error: OSError, path: Path) -> str:
     is_long = _IS_WINDOWS and len(str(path.absolute())) > _SHORT_PATH
     if is_long and isinstance(error, FileNotFoundError) and path.parent.is_dir():
         return "The path is too long"  # Windows reports a path of 260 characters or more as missing
-    if getattr(error, "winerror", None) in OPEN_ELSEWHERE:
+    if getattr(error, "winerror", None) in WINDOWS_FILE_IN_USE_ERRORS:
         return f"{error.strerror}. Probably another program has it open"
     return error.strerror or type(error).__name__

@@ -120,3 +120,15 @@ def split_window(window: DateWindow, parts: int) -> tuple[DateWindow, ...]:
 def split_count(total_count: int, max_search_rows: int) -> int:
     """Return into how many parts to split a window of ``total_count`` rows, so that each is about four fifths full."""
     return max(2, -(-total_count * 5 // (max_search_rows * 4)))
+
+
+def months_before(first: date, months: int) -> date:
+    """Return the first day of an earlier month.
+
+    Args:
+        first: The first day of a month.
+        months: The number of months to go back.
+    """
+    for _ in range(months):
+        first = (first - timedelta(1)).replace(day=1)
+    return first

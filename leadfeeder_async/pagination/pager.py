@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from leadfeeder_async.jobs.frames import FrameType
+    from leadfeeder_async.jobs.frames import FrameFactory
     from leadfeeder_async.jobs.progress import OnProgress, Progress
 
 T = TypeVar("T", bound=HasId)
@@ -362,7 +362,7 @@ class Pager(Generic[T]):
 
         return await self._to_frame(PandasFrame, fields)
 
-    async def _to_frame(self, kind: FrameType[F], fields: Iterable[str] | None) -> F:
+    async def _to_frame(self, kind: FrameFactory[F], fields: Iterable[str] | None) -> F:
         from leadfeeder_async.jobs.tabular import pick_columns
 
         frame = kind(pick_columns(columns_of(self.record_type), fields))

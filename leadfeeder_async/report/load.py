@@ -57,7 +57,7 @@ def read_report(
     now, zone = now or datetime.now(UTC), parse_time_zone(tz)
     with open_database(Path(database)) as connection:
         coverage = select_account(rows(connection, queries.COVERAGE, Coverage), account_id)
-        run = _sync_run(connection, coverage)
+        run = _last_sync(connection, coverage)
         coverage = msgspec.structs.replace(
             coverage, account_name=run.account_name, first_day=first_complete_day(coverage, zone)
         )
@@ -80,16 +80,16 @@ def read_report(
         return _with_usage(connection, _with_visits(connection, report))
 
 
-class _SyncRun(msgspec.Struct, frozen=True):
+class _LastSync(msgspec.Struct, frozen=True):
     account_name: str | None = None
     previous_finished_at: datetime | None = None
 
 
-def _sync_run(connection: Connection, coverage: Coverage) -> _SyncRun:
+def _last_sync(connection: Connection, coverage: Coverage) -> _LastSync:
     """Return the state of the sync. A database of an earlier version does not have it."""
     if ("visits", FIRST_SEEN) not in read_types(connection):
-        return _SyncRun()
-    return next(iter(rows(connection, queries.SYNC_RUN, _SyncRun, {"account": coverage.account_id})), _SyncRun())
+        return _LastSync()
+    return next(iter(rows(connection, queries.SYNC_RUN, _LastSync, {"account": coverage.account_id})), _LastSync())
 
 
 class _NewCounts(msgspec.Struct, frozen=True):
@@ -108,7 +108,7 @@ def _with_new(connection: Connection, report: Report, since: datetime | None) ->
 
 
 def select_account(accounts: tuple[Coverage, ...], account_id: str | None) -> Coverage:
-    """Return the requested account, or the only one. An empty database has an empty account."""
+    """Return the requested account, or the only one. If the database has no account, return a Coverage without data."""
     names = ", ".join(str(account.account_id) for account in accounts)
     if not accounts:
         return Coverage(account_id=account_id)

@@ -11,7 +11,7 @@ import msgspec
 
 from leadfeeder_async.errors import DatabaseError
 from leadfeeder_async.jobs.duckdb_file import Connection, open_read_only, require_duckdb
-from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, expected_types, read_types
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, check_version, expected_types, read_types
 
 T = TypeVar("T")
 
@@ -60,9 +60,4 @@ def _check_schema(connection: Connection, path: Path) -> None:
             reason="not_synced",
         )
     for found in rows(connection, "SELECT DISTINCT version FROM sync_state", _Version):
-        if found.version > VERSION:
-            raise DatabaseError(
-                f"{path} has schema version {found.version}, and this package reads versions up to {VERSION}.",
-                hint="Use the version of leadfeeder-async that synced it, or sync into a new file.",
-                reason="newer_version",
-            )
+        check_version(path, found.version)

@@ -228,8 +228,8 @@ class WebVisits:
             None.
 
         """
-        from leadfeeder_async.jobs.watch.start_watch import make_watcher  # only needed by watches
         from leadfeeder_async.jobs.watch.state_store import make_journal
+        from leadfeeder_async.jobs.watch.watch_arguments import make_watcher  # only needed by watches
 
         if custom_feed_id is not None:
             check_id("custom_feed_id", custom_feed_id)

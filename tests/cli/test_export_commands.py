@@ -11,7 +11,7 @@ import pytest
 
 from leadfeeder_async import AsyncLeadfeeder, CheckpointError
 from leadfeeder_async.cli import export_commands
-from leadfeeder_async.cli.options import OutputTarget
+from leadfeeder_async.cli.options import ExportOptions
 from leadfeeder_async.jobs.excel_csv import current_region
 from leadfeeder_async.jobs.progress import Progress
 from leadfeeder_async.sandbox import Sandbox
@@ -244,8 +244,8 @@ async def test_resume_on_a_later_day(
             await visits.to_file(out, on_progress=stop)
         expected = [visit.id async for visit in visits]
     with pytest.raises(CheckpointError, match="another"):
-        await export_commands.visits(since="7d", until=until, target=OutputTarget(out=out, resume=True))
-    await export_commands.visits(since=since, until=until, target=OutputTarget(out=out, resume=True))
+        await export_commands.visits(since="7d", until=until, target=ExportOptions(out=out, resume=True))
+    await export_commands.visits(since=since, until=until, target=ExportOptions(out=out, resume=True))
     assert ids(out.read_text(encoding="utf-8")) == expected
 
 

@@ -32,8 +32,8 @@ from leadfeeder_async.jobs.bulk.change_queue import (
     MAX_CONSECUTIVE_FAILURES,
     MAX_CONSECUTIVE_REJECTIONS,
     MAX_IN_FLIGHT,
+    ChangeDecision,
     ChangeQueue,
-    FailureVerdict,
 )
 from leadfeeder_async.jobs.resumable_file import partial_path
 from leadfeeder_async.sandbox import Sandbox
@@ -386,7 +386,7 @@ def test_queue_retries_other_ids_first() -> None:
         queue.add(name)
     first = queue.next()
     assert first is not None
-    assert queue.record_failure(first, ServerError("no")) is FailureVerdict.RETRY
+    assert queue.record_failure(first, ServerError("no")) is ChangeDecision.RETRY
     queue.in_flight = 1
     assert queue.next() is None
     queue.in_flight = 0

@@ -459,6 +459,9 @@ def test_remaining_time() -> None:
     assert msgspec.structs.replace(progress, total=None).eta is None
     assert msgspec.structs.replace(progress, done=0).eta is None
     assert msgspec.structs.replace(progress, elapsed=0.0).eta is None
+    resumed = msgspec.structs.replace(progress, done_before=30)
+    assert (resumed.rate, resumed.eta) == (2.0, 75.0)
+    assert msgspec.structs.replace(progress, done_before=50).eta is None
 
 
 async def test_full_disk(lf: AsyncLeadfeeder, sandbox: Sandbox, tmp_path: Path) -> None:

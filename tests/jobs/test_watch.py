@@ -33,13 +33,13 @@ from leadfeeder_async import (
     WatchStatus,
 )
 from leadfeeder_async.jobs.watch.watch_plan import (
-    Part,
+    CountedDays,
     choose_reading,
     divide_days,
+    interval_within_quota,
     next_floor,
     outage_delay,
     pages_of_new_rows,
-    stretched_interval,
     window_to_watch,
 )
 from leadfeeder_async.pagination.date_range import DateWindow
@@ -105,13 +105,13 @@ def test_few_new_rows_need_one_page() -> None:
 
 def test_reading_after_a_count() -> None:
     """The counts of a poll decide which pages are read."""
-    part = Part(DateWindow(date(2026, 3, 1), date(2026, 3, 4)), 100)
+    part = CountedDays(DateWindow(date(2026, 3, 1), date(2026, 3, 4)), 100)
     cases: list[tuple[int | None, WatchReading]] = [
         (100, NOTHING), (101, TAIL), (99, COMPLETE), (None, COMPLETE), (10_000, COMPLETE), (10_001, COMPLETE), (9_999, TAIL),
     ]  # fmt: skip
     for count, expected in cases:
         assert choose_reading(part, count, 10_000) is expected, count
-    assert choose_reading(Part(part.window, 12_000), 12_000, 10_000) is NOTHING
+    assert choose_reading(CountedDays(part.window, 12_000), 12_000, 10_000) is NOTHING
 
 
 def test_days_that_are_watched() -> None:
@@ -137,10 +137,10 @@ def test_delays() -> None:
     assert [outage_delay(300, failures) for failures in (1, 2, 3, 9)] == [300, 600, 1_200, 3_600]
     assert outage_delay(7_200, 5) == 7_200
     now = datetime(2026, 3, 21, tzinfo=UTC)
-    assert stretched_interval(300, 79_999, 100_000, now, 1) == 300
+    assert interval_within_quota(300, 79_999, 100_000, now, 1) == 300
     half_of_rest = 11 * 86_400 / 500
-    assert stretched_interval(300, 99_000, 100_000, now, 1) == pytest.approx(half_of_rest)
-    assert stretched_interval(300, 100_000, 100_000, now, 1) == 11 * 86_400
+    assert interval_within_quota(300, 99_000, 100_000, now, 1) == pytest.approx(half_of_rest)
+    assert interval_within_quota(300, 100_000, 100_000, now, 1) == 11 * 86_400
 
 
 # Visits and their cost

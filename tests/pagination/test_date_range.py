@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadfeeder_async import ConfigurationError, DateWindow
-from leadfeeder_async.pagination.date_range import parse_days, split_count, split_window
+from leadfeeder_async.pagination.date_range import months_before, parse_days, split_count, split_window
 
 DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
@@ -92,3 +92,8 @@ def test_date_range_as_string() -> None:
     """A single day is one date, and several days are a range."""
     assert str(parse_days("start_date", "2026-11-01", "end_date", "2026-11-01")) == "2026-11-01"
     assert str(parse_days("start_date", "2026-11-01", "end_date", "2026-11-03")) == "2026-11-01 to 2026-11-03"
+
+
+def test_months_before() -> None:
+    """Months are counted across the turn of a year."""
+    assert months_before(date(2026, 1, 1), 2) == date(2025, 11, 1)

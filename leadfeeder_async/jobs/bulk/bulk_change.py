@@ -18,7 +18,7 @@ from leadfeeder_async.jobs.bulk.change_queue import MAX_IN_FLIGHT
 from leadfeeder_async.jobs.bulk.change_results import BulkResult, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.bulk.change_run import Change, ChangeRun
 from leadfeeder_async.jobs.checkpoint import Checkpoint, JobKind, JobState
-from leadfeeder_async.jobs.job_guard import JobGuard, read_once
+from leadfeeder_async.jobs.job_guard import JobGuard, forbid_second_read
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import JobIdentity, ResumableFile, open_resumable
 from leadfeeder_async.jobs.tabular import check_table
@@ -68,8 +68,8 @@ class BulkChange(JobGuard):
 
     The job stops if no later request can succeed: after an invalid API key, a used-up quota or an exceeded budget,
     after 20 failed calls in a row, after 200 rejected ids in a row (20 if nothing was changed before, unless the last
-    status is 404), and after 3 calls that end with 403 if nothing was changed before. Results of requests in flight are
-    yielded first, then the error is raised.
+    status is 404), and after 3 calls in a row that end with 403 (20 if only an earlier run changed an id, 200 if this
+    run did). Results of requests in flight are yielded first, then the error is raised.
 
     Equal ids that are in flight at the same time share one request. At most 1,000 ids are pending, regardless of the
     input.
@@ -87,7 +87,7 @@ class BulkChange(JobGuard):
     ) -> None:
         self._executor = executor
         self._change = change
-        self._ids = read_once(ids)
+        self._ids = forbid_second_read(ids)
         self._ordered = ordered
         self.summary = BulkSummary()
         """The totals of the latest use."""

@@ -32,7 +32,11 @@ This does not apply if only ids that failed are left.
 """
 
 MAX_CONSECUTIVE_FAILURES = 20
-"""Abort after this many failed calls in a row, or rejected ids in a row if no id has been changed yet."""
+"""Abort after this many failed calls in a row.
+
+The same limit applies to rejected ids if no id was changed before, and to calls that end with 403 if only an earlier
+run changed ids. An id that does not exist counts for ``MAX_CONSECUTIVE_REJECTIONS`` only.
+"""
 
 MAX_DENIALS = 3
 """Abort after this many calls in a row that end with 403, if no id has been changed yet."""
@@ -50,8 +54,8 @@ class QueuedChange(msgspec.Struct, eq=False):
     """Whether any call for this id was sent."""
 
 
-class FailureVerdict(Enum):
-    """The consequence of a failed call."""
+class ChangeDecision(Enum):
+    """The next step after a failed call for an id."""
 
     ABORT = "stop the job, because no later call can succeed"
     RETRY = "call again later"
@@ -61,7 +65,7 @@ class FailureVerdict(Enum):
     @property
     def outcome(self) -> BulkOutcome:
         """The outcome of the id, for ``FAILED`` and ``UNKNOWN``."""
-        return BulkOutcome.FAILED if self is FailureVerdict.FAILED else BulkOutcome.UNKNOWN
+        return BulkOutcome.FAILED if self is ChangeDecision.FAILED else BulkOutcome.UNKNOWN
 
 
 class ChangeQueue:
@@ -116,7 +120,7 @@ class ChangeQueue:
 
     def record_failure(
         self, change: QueuedChange, error: LeadfeederError, *, is_partial: bool = False
-    ) -> FailureVerdict:
+    ) -> ChangeDecision:
         """Count a failed call, and return its consequence. A change to retry is put back.
 
         Args:
@@ -135,40 +139,40 @@ class ChangeQueue:
         change.sent = merge_sent(change.sent, error.sent)
         action = classify_failure(error, is_free=True)
         if action in {FailureAction.ABORT, FailureAction.SKIP}:
-            return FailureVerdict.ABORT
+            return ChangeDecision.ABORT
         if action is FailureAction.SPLIT or (is_partial and not isinstance(error, ServerError)):
             return self._reject(error, may_be_changed=may_be_changed)
         return self._retry(change, error)
 
-    def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> FailureVerdict:
+    def _reject(self, error: LeadfeederError, *, may_be_changed: bool) -> ChangeDecision:
         """Return the consequence of a rejection, which an earlier request for the id may have caused."""
         self._consecutive_rejections += 1
-        is_patient = self._others_succeeded or isinstance(error, NotFoundError)
-        limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
+        has_high_limit = self._others_succeeded or isinstance(error, NotFoundError)
+        limit = MAX_CONSECUTIVE_REJECTIONS if has_high_limit else MAX_CONSECUTIVE_FAILURES
         if self._consecutive_rejections >= limit:
-            return FailureVerdict.ABORT
-        return FailureVerdict.UNKNOWN if may_be_changed else FailureVerdict.FAILED
+            return ChangeDecision.ABORT
+        return ChangeDecision.UNKNOWN if may_be_changed else ChangeDecision.FAILED
 
-    def _retry(self, change: QueuedChange, error: LeadfeederError) -> FailureVerdict:
+    def _retry(self, change: QueuedChange, error: LeadfeederError) -> ChangeDecision:
         self._consecutive_failures += 1
         self._failing.add(change.id)
         concerns_ids = len(self._failing) <= MAX_FAILING_IDS or (self._others_succeeded and not self._waiting)
         if change.calls >= MAX_ATTEMPTS and concerns_ids:
             is_unchanged = change.sent == "no" and not isinstance(error, APIStatusError)
-            return FailureVerdict.FAILED if is_unchanged else FailureVerdict.UNKNOWN
+            return ChangeDecision.FAILED if is_unchanged else ChangeDecision.UNKNOWN
         if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
-            return FailureVerdict.ABORT
+            return ChangeDecision.ABORT
         self._retries.append(change)
-        return FailureVerdict.RETRY
+        return ChangeDecision.RETRY
 
-    def _retry_denied(self, change: QueuedChange) -> FailureVerdict:
+    def _retry_denied(self, change: QueuedChange) -> ChangeDecision:
         """Return the consequence of a 403. It concerns the id if it is the only one, or if others were changed."""
         self._consecutive_denials += 1
         self._denied.add(change.id)
         if change.calls >= MAX_ATTEMPTS and (self._has_succeeded or len(self._denied) == 1):
-            return FailureVerdict.FAILED if change.sent == "no" else FailureVerdict.UNKNOWN
+            return ChangeDecision.FAILED if change.sent == "no" else ChangeDecision.UNKNOWN
         limit = MAX_CONSECUTIVE_FAILURES if self.succeeded_before else MAX_DENIALS
         if self._consecutive_denials >= (MAX_CONSECUTIVE_REJECTIONS if self._has_succeeded else limit):
-            return FailureVerdict.ABORT
+            return ChangeDecision.ABORT
         self._retries.append(change)
-        return FailureVerdict.RETRY
+        return ChangeDecision.RETRY

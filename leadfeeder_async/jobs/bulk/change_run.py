@@ -22,7 +22,7 @@ from leadfeeder_async._core.error_mapping import partial_errors
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import CheckpointError, InvalidIdError, LeadfeederError
 from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
-from leadfeeder_async.jobs.bulk.change_queue import ChangeQueue, FailureVerdict, QueuedChange
+from leadfeeder_async.jobs.bulk.change_queue import ChangeDecision, ChangeQueue, QueuedChange
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.row_reader import RowReader
 from leadfeeder_async.jobs.serialized_error import SerializedError, escape_surrogates
@@ -218,11 +218,11 @@ class ChangeRun:
             self._queue.in_flight -= 1
             self._changed.notify()
 
-    def _apply_verdict(self, verdict: FailureVerdict, queued: QueuedChange, error: LeadfeederError) -> None:
+    def _apply_verdict(self, verdict: ChangeDecision, queued: QueuedChange, error: LeadfeederError) -> None:
         """Record the outcome of an id, or stop the job. A change to retry is in the queue again."""
-        if verdict in {FailureVerdict.FAILED, FailureVerdict.UNKNOWN}:
+        if verdict in {ChangeDecision.FAILED, ChangeDecision.UNKNOWN}:
             self._finish(self._rows_by_id.pop(queued.id), verdict.outcome, error)
-        elif verdict is FailureVerdict.ABORT:
+        elif verdict is ChangeDecision.ABORT:
             self._abort(error)
 
     def _finish(self, rows: list[PendingChange], outcome: BulkOutcome, error: LeadfeederError | None) -> None:

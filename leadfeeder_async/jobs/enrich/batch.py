@@ -27,7 +27,7 @@ class Batch(msgspec.Struct, Generic[T]):
     """True if the request does not count in the budget of this run, because an earlier one may have paid for it."""
     is_free: bool = False
     """True if no credits are reserved, because this item is certainly charged already and no credits are left."""
-    held: UnassignedRecords | None = None
+    unassigned: UnassignedRecords | None = None
     """The records of an earlier response, one of which may be that of this item."""
     is_repeat: bool = False
     """True if an earlier response charged these items and contained no record."""
@@ -35,7 +35,7 @@ class Batch(msgspec.Struct, Generic[T]):
     @property
     def is_certainly_charged(self) -> bool:
         """True if an earlier response has certainly charged the record of this item."""
-        return self.held is not None and self.held.is_certain
+        return self.unassigned is not None and self.unassigned.is_certain
 
     def split(self, at: int) -> tuple[Batch[T], Batch[T]]:
         """Return the items before and after a position as two batches."""

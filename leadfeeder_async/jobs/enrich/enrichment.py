@@ -28,7 +28,7 @@ from leadfeeder_async._core.worker_thread import run_in_thread
 from leadfeeder_async.errors import DecodeError, check_argument
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, Row, parse_rules
-from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyLookup, IpLookup, Lookup, MatchPolicy
+from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, CompanyId, CompanyLookup, IpLookup, Lookup, MatchPolicy
 from leadfeeder_async.jobs.enrich.output import EnrichmentJob, all_columns, enrich_file
 from leadfeeder_async.jobs.enrich.pending_rows import split_results
 from leadfeeder_async.jobs.enrich.results import (
@@ -41,7 +41,7 @@ from leadfeeder_async.jobs.enrich.results import (
     encode_lines,
 )
 from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions
-from leadfeeder_async.jobs.job_guard import JobGuard, read_once
+from leadfeeder_async.jobs.job_guard import JobGuard, forbid_second_read
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.jobs.tabular import flat_lines, pick_columns
 from leadfeeder_async.models.companies import CompanyMatch
@@ -398,7 +398,7 @@ def _columns_of(rows: object) -> Iterable[str]:
 def _options(
     rows: Iterable[Row] | AsyncIterable[Row], keys: KeyFinder, *, limit: int | None, ordered: bool
 ) -> EnrichmentOptions:
-    rows = read_once(rows)
+    rows = forbid_second_read(rows)
     return EnrichmentOptions(rows=rows, keys=keys, limit=_check_limit("limit", limit), ordered=ordered)
 
 
@@ -407,11 +407,7 @@ def _decode_candidate(match: msgspec.Raw) -> CompanyMatch:
     try:
         return msgspec.json.decode(match, type=CompanyMatch)
     except msgspec.ValidationError:
-        return CompanyMatch(id=msgspec.json.decode(match, type=_Identified).id)
-
-
-class _Identified(msgspec.Struct):
-    id: str
+        return CompanyMatch(id=msgspec.json.decode(match, type=CompanyId).id)
 
 
 def _highest_cost(records: int, max_credits: int | None) -> int:

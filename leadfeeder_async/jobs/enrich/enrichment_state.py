@@ -13,16 +13,16 @@ class EnrichmentState(JobState, frozen=True, kw_only=True):
     reserved_credits: Count = 0
     """The credits that all runs were charged or may have been charged, including those of requests in flight."""
     paid_ids: dict[str, Count] = msgspec.field(default_factory=dict[str, Count])
-    """The ids that these credits pay for and whose lines are not on the disk yet.
+    """The reserved credits that each id may still be charged, or 0 if it was charged.
 
-    The credits for requesting them again are counted already. The number is the part of the reserved credits that the
-    id may still be charged. It is 0 if the id was charged.
+    These are the ids whose lines are not on the disk yet. Another request for them reserves nothing.
     """
 
     uncertain_ids: tuple[str, ...] = ()
     """The ids of responses that charged some of their records, whose lines are not on the disk yet.
 
-    Requesting them again is free, unless the twelve months of one that was free end meanwhile.
+    Another request for them charges nothing, because each was charged now or in the twelve months before. An id whose
+    twelve months end before that request is charged.
     """
 
     @property

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
+from leadfeeder_async._argument_checks import reading
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.tabular import WORKBOOKS
 
@@ -140,7 +141,7 @@ def separator_of(line: str) -> str | None:
 
 
 def _read_sample(path: Path) -> bytes:
-    try:
+    with reading(path):
         check_argument(
             path.is_file() or path.is_dir() or not path.exists(),
             f"{path} is a pipe or a device, but an input file is read more than once.",
@@ -148,8 +149,6 @@ def _read_sample(path: Path) -> bytes:
         )
         with path.open("rb") as file:
             return file.read(SAMPLE_BYTES)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _check_workbook(path: Path, sample: bytes) -> None:

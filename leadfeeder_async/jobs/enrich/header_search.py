@@ -35,10 +35,13 @@ _NUMBER = re.compile(r"[\d.,:/ %€$-]*\d[\d.,:/ %€$-]*")
 def find_header(rows: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
     """Return the place of the header, or None if no row has a column for the key.
 
-    A row that is not the first one is only the header if the rows above it, such as a title, have fewer cells. The
-    first such row is the header, unless it contains criteria of a report or names groups of columns: a later one has
-    more common names, and they are most of its cells. Below a row with nearly as many cells, which may be a header
-    without the key, common names must be most of the cells too, unless the caller has chosen a column.
+    The first rows are checked. A row is a candidate if it has a column for the key, and is the first row or has more
+    cells than all rows above it, such as a title. Two rules choose among the candidates:
+
+    - A later candidate is preferred if it has more common names, and these are most of its cells. The earlier one
+      contains criteria of a report, or names groups of columns.
+    - If a row above has nearly as many cells, it may be a header without the key. Common names must then be most of the
+      cells of the candidate, unless the caller has chosen a column.
     """
     is_chosen = any(rule.column is not None for rule in rules)
     found, most_known, widest, widest_names = None, 0, 0, 0
@@ -72,10 +75,15 @@ def is_likely_header(cells: Sequence[str]) -> bool:
 def find_second_header(header: Sequence[str], below: Sequence[Sequence[str]], rules: Sequence[KeyRule]) -> int | None:
     """Return the place of a row below a header that may be the header in its place, or None if there is none.
 
-    Such a row has text in the column of the key. It is the next row if all of its cells are common names. Otherwise, it
-    has a column for the key and no values, and the header has half as many cells, or, for the next row, an empty or
-    repeated cell between others, as if it named groups. If the caller has chosen a column, the row has its name. A
-    repeated header is not another one, and a name that a later row has in the same column is data.
+    Such a row has text in the column of the key. It differs from the header, and no later row has the same text in the
+    column of the key. It is one of these:
+
+    - the next row, if all of its cells are common names;
+    - a row that names a column for the key, has no values, and has at least twice as many cells as the header;
+    - the next row, if it names a column for the key and has no values, and the header names groups of columns: a cell
+      between others is empty or repeated.
+
+    If the caller has chosen a column, the row must contain its name.
     """
     chosen = [rule for rule in rules if rule.column is not None]
     names, has_gap, widest = fold_names(header), _has_gap(header), count_filled(header)

@@ -68,7 +68,7 @@ class InputFile(Iterable[FileRow]):
     other files are CSV, with commas, semicolons, tabs or pipes, or with the separator of a first line such as
     ``sep=;``. The constructor reads the file once.
 
-    A row that may contain other rows, or that may be a note, has a ``problem``.
+    A row has a ``problem`` if an unclosed quote may hide other rows in it, or if it may be a note.
 
     Args:
         path: The file.

@@ -37,7 +37,7 @@ U = TypeVar("U")
 KEYS_PER_MATCH = 200
 """The most companies that the API matches in one request."""
 
-MAX_MATCHES_AFTER_ERROR = 16
+MAX_MATCH_REQUESTS_AFTER_ERROR = 16
 """The most requests of one match to find out which keys have caused an error that was reported beside the matches."""
 
 MAX_MATCHES_PER_KEY = 3
@@ -157,10 +157,10 @@ class CompanyLookup:
     ) -> None:
         """Request the keys without a match again, in halves, until only the keys that cause the error have failed.
 
-        After ``MAX_MATCHES_AFTER_ERROR`` requests, all keys that are left fail.
+        After ``MAX_MATCH_REQUESTS_AFTER_ERROR`` requests, all keys that are left fail.
         """
         pending = deque([([place for place, line in enumerate(lines) if line.outcome is Outcome.NOT_FOUND], problem)])
-        requests_left = MAX_MATCHES_AFTER_ERROR
+        requests_left = MAX_MATCH_REQUESTS_AFTER_ERROR
         while pending:
             places, problem = pending.popleft()
             if len(places) <= 1 or requests_left <= 1:
@@ -375,12 +375,14 @@ class IpLookup:
         return _decode(executor, ENRICH_IP, b'{"data":%b}' % bytes(line.record)).data
 
 
-class _CompanyId(msgspec.Struct):
+class CompanyId(msgspec.Struct):
+    """A company of which only the id is read."""
+
     id: str
 
 
 class _IpRelationships(msgspec.Struct):
-    company: _CompanyId | None = None
+    company: CompanyId | None = None
 
 
 class _IpCompany(msgspec.Struct):

@@ -1,9 +1,10 @@
 """Enrichment into a file, with one line per row, in the order of the rows.
 
-Before each request that may charge, its cost and its ids are saved. A job that was killed therefore continues within
-its ``max_credits``. It requests the saved companies again without reserving credits, because they are counted already.
-IP addresses are reserved again, because a repeated lookup may charge. An id is saved while its request is in flight.
-After the response, it stays saved if it was charged, if some ids of its response were charged, or if the response was
+The job saves the cost and the ids of each request that may charge, before it sends the request. After a kill, the next
+run stays within ``max_credits``. It requests saved companies again without reserving credits, because these are counted
+already. It reserves credits for saved IP addresses, because a repeated lookup may charge.
+
+The response removes an id, unless the id was charged, some other ids of the response were charged, or the response was
 lost.
 """
 
@@ -34,7 +35,7 @@ from leadfeeder_async.jobs.enrich.pipeline import MAX_PENDING_ROWS, Pipeline
 from leadfeeder_async.jobs.enrich.request_queue import CostJournal, split_credits
 from leadfeeder_async.jobs.enrich.result_table import read_result_table
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, ResultLine, encode_lines
-from leadfeeder_async.jobs.enrich.row_intake import START_OVER_HINT, EnrichmentOptions, PreviousRun, row_count_error
+from leadfeeder_async.jobs.enrich.row_intake import START_OVER_HINT, EnrichmentOptions, PreviousResults, row_count_error
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker, notify
 from leadfeeder_async.jobs.resumable_file import (
     JobIdentity,
@@ -84,7 +85,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
     def pipeline(
         self,
         summary: EnrichmentSummary,
-        previous_run: PreviousRun | None = None,
+        previous_results: PreviousResults | None = None,
         journal: CostJournal | None = None,
         *,
         spent: int = 0,
@@ -93,7 +94,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
 
         Args:
             summary: The totals to update.
-            previous_run: The results of the previous runs.
+            previous_results: The results of the previous runs.
             journal: Records credits before they are spent.
             spent: The credits that the previous runs may have been charged.
 
@@ -105,7 +106,7 @@ class EnrichmentJob(msgspec.Struct, frozen=True):
             self.options,
             summary=summary,
             budget=Budget(max_credits=0 if self.options.dry_run else left),
-            previous_run=previous_run or PreviousRun(),
+            previous_results=previous_results or PreviousResults(),
             journal=journal or CostJournal(),
         )
 
@@ -256,8 +257,8 @@ async def enrich_file(
         lines = _previous_lines(output.path, rows, output.checkpoint.size, finished)
         summary.credits_of_previous_runs = state.reserved_credits
         _check_reserved(state, job.max_credits)
-        previous_run = PreviousRun(lines, rows, frozenset(state.paid_ids), frozenset(state.uncertain_ids))
-        pipeline = job.pipeline(summary, previous_run, journal, spent=state.reserved_credits)
+        previous_results = PreviousResults(lines, rows, frozenset(state.paid_ids), frozenset(state.uncertain_ids))
+        pipeline = job.pipeline(summary, previous_results, journal, spent=state.reserved_credits)
         try:  # an exception that is kept would keep the file open, which Windows then cannot rename
             with closing(lines):
                 async with aclosing(pipeline.result_batches()) as batches:

@@ -54,7 +54,7 @@ class PendingRow(msgspec.Struct, eq=False):
 KeyResults: TypeAlias = list[tuple[PendingKey, ResultLine]]
 
 
-class ResultOrderer:
+class PendingRows:
     """Rows that wait for their results.
 
     Args:

@@ -38,17 +38,17 @@ from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.call_meter import CallMeter
 from leadfeeder_async.jobs.enrich.key_normalization import Row
 from leadfeeder_async.jobs.enrich.lookup import KEYS_PER_MATCH, FetchResult, Lookup
-from leadfeeder_async.jobs.enrich.pending_rows import KeyResults, PendingKey, PendingRow, ResultOrderer
+from leadfeeder_async.jobs.enrich.pending_rows import KeyResults, PendingKey, PendingRow, PendingRows
 from leadfeeder_async.jobs.enrich.request_queue import (
-    MAX_FETCHES,
-    MAX_MATCHES,
+    MAX_FETCH_REQUESTS,
+    MAX_MATCH_REQUESTS,
     CostJournal,
     RequestQueue,
     split_credits,
 )
 from leadfeeder_async.jobs.enrich.result_cache import ResultCache, digest_of_key, digest_of_record
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome, ResultLine, line_without_record
-from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions, IncomingRow, PreviousRun, RowIntake
+from leadfeeder_async.jobs.enrich.row_intake import EnrichmentOptions, IncomingRow, PreviousResults, RowIntake
 from leadfeeder_async.jobs.failure_action import FailureAction
 from leadfeeder_async.jobs.row_reader import MAX_BLOCKING_TIME, RowReader
 from leadfeeder_async.jobs.serialized_error import SerializedError
@@ -84,7 +84,7 @@ class Pipeline:
         options: The input and the options of the job.
         summary: The totals to update.
         budget: The credits of this run.
-        previous_run: The results of the previous runs.
+        previous_results: The results of the previous runs.
         journal: Records credits before they are spent.
 
     """
@@ -97,7 +97,7 @@ class Pipeline:
         *,
         summary: EnrichmentSummary,
         budget: Budget,
-        previous_run: PreviousRun,
+        previous_results: PreviousResults,
         journal: CostJournal,
     ) -> None:
         self.summary = summary
@@ -109,18 +109,18 @@ class Pipeline:
         self._budget = budget
         self._lookup = lookup
         self._options = options
-        self._paid_ids = previous_run.paid_ids
-        self._uncertain_ids: frozenset[str] = previous_run.uncertain_ids if lookup.is_repeat_free else frozenset()
+        self._paid_ids = previous_results.paid_ids
+        self._uncertain_ids: frozenset[str] = previous_results.uncertain_ids if lookup.is_repeat_free else frozenset()
         self._journal = journal
         self._cache = ResultCache()
-        self._intake = RowIntake(options, previous_run)
-        self._orderer = ResultOrderer(ordered=options.ordered)
+        self._intake = RowIntake(options, previous_results)
+        self._orderer = PendingRows(ordered=options.ordered)
         is_bounded = self._budgeted_executor.credits_left() is not None
         self._matches = RequestQueue[PendingKey](
-            KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCHES, first_alone=is_bounded
+            KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCH_REQUESTS, first_alone=is_bounded
         )
         self._fetches = RequestQueue[str](
-            lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCHES, may_forbid_items=True
+            lookup.ids_per_fetch, probe_size=1, max_in_flight=MAX_FETCH_REQUESTS, may_forbid_items=True
         )
         self._credits_in_flight = 0
         """The most credits that the requests in flight can charge to the budget."""
@@ -471,12 +471,12 @@ class Pipeline:
             self._fetches.in_flight += 1
             self._reserve(batch, left)
             group.start_soon(self._request_records, batch, resolved)
-        await self._send_held_results(resolved)
+        await self._send_unassigned_results(resolved)
         resolved.close()
 
-    async def _send_held_results(self, resolved: MemoryObjectSendStream[KeyResults]) -> None:
+    async def _send_unassigned_results(self, resolved: MemoryObjectSendStream[KeyResults]) -> None:
         for batch in self._fetches.take_retries():
-            if self._error is not None and (finished := self._held_results(batch, self._error)):
+            if self._error is not None and (finished := self._unassigned_results(batch, self._error)):
                 await resolved.send(finished)
 
     @property
@@ -484,7 +484,7 @@ class Pipeline:
         """True if enough results of a file wait for an earlier row. If the job ended now, they would be paid twice."""
         if self._lookup.is_repeat_free or not self._journal.is_persistent:
             return False
-        return self._orderer.count_finished() >= MAX_FETCHES
+        return self._orderer.count_finished() >= MAX_FETCH_REQUESTS
 
     def _skip_unpaid(self, batch: Batch[str]) -> KeyResults:
         """Return the results of a batch for which no credit is left. Companies that may be paid are requested for free.
@@ -493,7 +493,7 @@ class Pipeline:
         """
         free = [] if batch.is_prepaid else [record_id for record_id in batch.items if record_id in self._uncertain_ids]
         if free:
-            self._fetches.push_retry(Batch(free, batch.order, is_prepaid=True, held=batch.held))
+            self._fetches.push_retry(Batch(free, batch.order, is_prepaid=True, unassigned=batch.unassigned))
             batch.items = [record_id for record_id in batch.items if record_id not in self._uncertain_ids]
         return self._skip(batch, None)
 
@@ -567,7 +567,7 @@ class Pipeline:
     def _finish(self, batch: Batch[str], result: FetchResult, meter: CallMeter) -> KeyResults:
         """Record a successful request, and return the results of its keys."""
         self._fetches.record_success()
-        lines = self._with_held_records(batch, result.lines)
+        lines = self._with_unassigned_records(batch, result.lines)
         unassigned = result.unassigned
         found = {record_id: line.charged for record_id, line in lines.items() if line.outcome is Outcome.MATCHED}
         charged = [record_id for record_id, each in found.items() if each]
@@ -578,11 +578,15 @@ class Pipeline:
             self._uncertain_ids = frozenset()
         self._settle(batch, meter, lines, charged, uncertain)
         for record_id in result.fetch_individually:
-            self._fetches.push_retry(Batch([record_id], batch.order, is_prepaid=batch.is_prepaid, held=unassigned))
+            self._fetches.push_retry(
+                Batch([record_id], batch.order, is_prepaid=batch.is_prepaid, unassigned=unassigned)
+            )
         if result.fetch_again:
             is_repeat = not result.lines  # the response has used up what was reserved for these items
             is_prepaid = batch.is_prepaid and not is_repeat
-            again = Batch(result.fetch_again, batch.order, is_prepaid=is_prepaid, held=batch.held, is_repeat=is_repeat)
+            again = Batch(
+                result.fetch_again, batch.order, is_prepaid=is_prepaid, unassigned=batch.unassigned, is_repeat=is_repeat
+            )
             self._fetches.push_retry(again)
         return self._resolve_all(lines)
 
@@ -593,7 +597,7 @@ class Pipeline:
         is_outcome_unknown = action is FailureAction.OUTCOME_UNKNOWN
         self._settle(batch, meter)
         if action is FailureAction.ABORT:
-            return self._held_results(batch, error)
+            return self._unassigned_results(batch, error)
         if self._fetches.requeue(batch, action):
             return []
         if action is FailureAction.SKIP:
@@ -613,7 +617,7 @@ class Pipeline:
         is_known = not meter.possibly_charged and (not is_charged or len(batch.items) == 1)
         charged = meter.charged if is_known else None
         lines = {item: line_without_record(error, outcome, item, charged=charged) for item in batch.items}
-        return self._resolve_all(self._with_held_records(batch, lines))
+        return self._resolve_all(self._with_unassigned_records(batch, lines))
 
     def _settle(
         self,
@@ -671,21 +675,23 @@ class Pipeline:
             with suppress(CheckpointError):  # the last checkpoint of the job records them too
                 self._journal.settle(batch.items, batch.cost, meter.spent, {})
 
-    def _with_held_records(self, batch: Batch[str], lines: dict[str, ResultLine]) -> dict[str, ResultLine]:
+    def _with_unassigned_records(self, batch: Batch[str], lines: dict[str, ResultLine]) -> dict[str, ResultLine]:
         """Return some results with the records of an earlier response that belong to them."""
-        held = batch.held
-        return lines if held is None else {record_id: held.assign(line) for record_id, line in lines.items()}
+        unassigned = batch.unassigned
+        return (
+            lines if unassigned is None else {record_id: unassigned.assign(line) for record_id, line in lines.items()}
+        )
 
-    def _held_results(self, batch: Batch[str], error: Exception) -> KeyResults:
+    def _unassigned_results(self, batch: Batch[str], error: Exception) -> KeyResults:
         """Return the records of an earlier response as candidates of failed rows, because the job ends with an error.
 
         A file leaves these rows out, so that the next run requests them again.
         """
-        if batch.held is None or self._journal.is_persistent:
+        if batch.unassigned is None or self._journal.is_persistent:
             return []
         shown = error if isinstance(error, LeadfeederError) else None
         lines = {record_id: line_without_record(shown, Outcome.FAILED, record_id) for record_id in batch.items}
-        return self._resolve_all(self._with_held_records(batch, lines))
+        return self._resolve_all(self._with_unassigned_records(batch, lines))
 
     def _resolve_all(self, lines: Mapping[str, ResultLine]) -> KeyResults:
         """Return the results of the keys that wait for some records."""
@@ -707,7 +713,7 @@ class Pipeline:
     def _skip(self, batch: Batch[str], error: LeadfeederError | None) -> KeyResults:
         """Return the results of keys whose records the budget does not cover."""
         skipped = {item: line_without_record(error, Outcome.SKIPPED_BY_BUDGET, item) for item in batch.items}
-        lines = self._with_held_records(batch, skipped).items()
+        lines = self._with_unassigned_records(batch, skipped).items()
         return [(pending, line) for item, line in lines for pending in self._keys_by_record.pop(item, ())]
 
     # emit

@@ -17,10 +17,10 @@ from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 
 T = TypeVar("T")
 
-MAX_MATCHES, MAX_FETCHES = 4, 12
+MAX_MATCH_REQUESTS, MAX_FETCH_REQUESTS = 4, 12
 """The most requests of each kind in flight. Their sum is the default of ``max_concurrency``."""
 
-MAX_CONSECUTIVE_FAILURES = MAX_MATCHES + MAX_FETCHES + 4
+MAX_CONSECUTIVE_FAILURES = MAX_MATCH_REQUESTS + MAX_FETCH_REQUESTS + 4
 """Abort after this many failed requests in a row. :meth:`RequestQueue.record_rejection` uses it for rejections too."""
 
 MAX_CONSECUTIVE_REJECTIONS = KEYS_PER_MATCH
@@ -188,8 +188,8 @@ class RequestQueue(Generic[T]):
         if isinstance(error, PermissionDeniedError):
             limit = MAX_CONSECUTIVE_FAILURES if self.has_succeeded else MAX_DENIALS
         else:
-            is_patient = is_not_found or self.has_succeeded
-            limit = MAX_CONSECUTIVE_REJECTIONS if is_patient else MAX_CONSECUTIVE_FAILURES
+            has_high_limit = is_not_found or self.has_succeeded
+            limit = MAX_CONSECUTIVE_REJECTIONS if has_high_limit else MAX_CONSECUTIVE_FAILURES
         return self.consecutive_rejections >= limit
 
 

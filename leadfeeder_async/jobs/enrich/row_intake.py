@@ -33,8 +33,8 @@ class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Request the rows again that failed or were skipped in a previous run."""
 
 
-class PreviousRun(msgspec.Struct, frozen=True):
-    """The results of the previous runs of a job."""
+class PreviousResults(msgspec.Struct, frozen=True):
+    """The results of the previous runs of a job, and the ids that these may have paid."""
 
     lines: Iterator[ResultLine] = msgspec.field(default_factory=lambda: iter(()))
     """Their results, from the first row."""
@@ -65,14 +65,14 @@ class RowIntake:
 
     Args:
         options: The options of the job.
-        previous_run: The results of the previous runs.
+        previous_results: The results of the previous runs.
 
     """
 
-    def __init__(self, options: EnrichmentOptions, previous_run: PreviousRun) -> None:
+    def __init__(self, options: EnrichmentOptions, previous_results: PreviousResults) -> None:
         self._options = options
         self._keys = options.keys.restart()
-        self._previous_run = previous_run
+        self._previous_run = previous_results
         self.count = 0
         """The number of rows so far."""
 

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
+from leadfeeder_async._argument_checks import reading
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.jobs.csv_format import next_row
 from leadfeeder_async.jobs.enrich.workbook_check import check_workbook, unreadable_error
@@ -63,13 +64,12 @@ def open_text(path: Path, encoding: str, newline: str = "") -> IO[str]:
 
     """
     try:
-        return path.open(encoding=encoding, newline=newline)
+        with reading(path):
+            return path.open(encoding=encoding, newline=newline)
     except LookupError:
         raise ConfigurationError(
             f"There is no encoding {encoding!r}.", hint="Try cp1252.", argument="encoding"
         ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 class CsvSource:

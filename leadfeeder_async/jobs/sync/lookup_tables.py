@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -11,6 +11,7 @@ from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.jobs.sync import row_mapping
 from leadfeeder_async.jobs.sync.transaction import Row, Transaction
 from leadfeeder_async.models.request_bodies import Scope
+from leadfeeder_async.pagination.date_range import months_before
 
 TableWrite: TypeAlias = Callable[[Transaction], None]
 """Writes rows that were read."""
@@ -58,18 +59,6 @@ async def _read_credits(lf: AsyncLeadfeeder, account: str) -> TableWrite:
         transaction.save_account_name(account, found.name)
 
     return write
-
-
-def months_before(first: date, months: int) -> date:
-    """Return the first day of an earlier month.
-
-    Args:
-        first: The first day of a month.
-        months: The number of months to go back.
-    """
-    for _ in range(months):
-        first = (first - timedelta(1)).replace(day=1)
-    return first
 
 
 LOOKUP_TABLES: dict[str, Read] = {

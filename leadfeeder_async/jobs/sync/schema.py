@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TypeAlias
 
+from leadfeeder_async.errors import DatabaseError
 from leadfeeder_async.jobs.duckdb_file import Connection, connect_in_memory
 
 VERSION = 4
@@ -13,6 +15,22 @@ VERSION = 4
 
 Files of version 1 have an index for each table, and keep it.
 """
+
+
+def check_version(path: Path, version: int | None) -> None:
+    """Raise DatabaseError if a newer version of this package wrote a database.
+
+    Args:
+        path: The database.
+        version: The version of its tables, or None if it has no account.
+    """
+    if version is not None and version > VERSION:
+        raise DatabaseError(
+            f"{path} was written by a newer version of this package (table version {version}, not {VERSION}).",
+            hint="Upgrade leadfeeder-async, or choose another file.",
+            reason="newer_version",
+        )
+
 
 FIRST_SEEN = "first_seen_at"
 """The column with the time at which a row was first written. It is in no response."""

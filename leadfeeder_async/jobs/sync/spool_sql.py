@@ -57,7 +57,7 @@ class Source(msgspec.Struct, frozen=True):
     """True if no keys repeat."""
 
 
-def select_spool(path: Path, longest_line: int) -> str:
+def select_spool(path: Path, max_line_bytes: int) -> str:
     """Return the query that reads a spool: the columns of visits, and one column for each other kind of line."""
     types = expected_types()
     visit_type = _struct({**{path: json_type(types["visits", column]) for column, path in VISIT.items()}, **_STEPS})
@@ -68,7 +68,7 @@ def select_spool(path: Path, longest_line: int) -> str:
     }
     selected = ", ".join(f'visit.{path} AS "{column}"' for column, path in VISIT.items())
     others = ", ".join(name for name in columns if name != "visit")
-    source = json_lines_sql(path, columns, longest_line)
+    source = json_lines_sql(path, columns, max_line_bytes)
     return f"SELECT {selected}, visit.attributes.engagements AS engagements, {others} FROM {source}"  # noqa: S608
 
 

@@ -27,7 +27,14 @@ from leadfeeder_async.jobs.duckdb_file import (
     require_duckdb,
     translate_errors,
 )
-from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, VERSION, Types, expected_types, read_types, schema_sql
+from leadfeeder_async.jobs.sync.schema import (
+    ADDED_COLUMNS,
+    Types,
+    check_version,
+    expected_types,
+    read_types,
+    schema_sql,
+)
 from leadfeeder_async.jobs.sync.transaction import SyncState, Transaction
 
 T = TypeVar("T")
@@ -38,7 +45,7 @@ LoadRows: TypeAlias = "Callable[[Connection], None]"
 RETRY_INTERVAL = 0.1
 """Seconds between two attempts of a run to merge rows or to open the spool. Other tasks run meanwhile."""
 
-READING_TIME = 0.5
+MAX_WAIT_FOR_READER = 0.5
 """Seconds to wait for a reader that has the file open.
 
 After that, the next slice is read, and both are merged together, which is slower.
@@ -67,7 +74,7 @@ def check_usable(path: Path) -> None:
     require_duckdb("A sync", "duckdb")
 
 
-class Done(msgspec.Struct, Generic[T], frozen=True):
+class Committed(msgspec.Struct, Generic[T], frozen=True):
     """The result of a transaction that was committed."""
 
     result: T
@@ -136,7 +143,7 @@ class SyncDatabase:
                 return done.result
             await asyncio.sleep(RETRY_INTERVAL)
 
-    async def try_transact(self, work: Callable[[Transaction], T], load: LoadRows | None = None) -> Done[T] | None:
+    async def try_transact(self, work: Callable[[Transaction], T], load: LoadRows | None = None) -> Committed[T] | None:
         """Run ``work`` in one transaction, or return None if the file is open elsewhere and ``wait`` has not passed."""
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, load)
@@ -147,7 +154,7 @@ class SyncDatabase:
                 raise
             return None
         self._locked_since = None
-        return Done(result)
+        return Committed(result)
 
     def _transact(self, work: Callable[[Transaction], T], load: LoadRows | None) -> T:
         if self._states and not self.exists:
@@ -162,7 +169,7 @@ class SyncDatabase:
         return self._run(work, load, is_bounded=False)
 
     def _run(self, work: Callable[[Transaction], T], load: LoadRows | None, *, is_bounded: bool) -> T:
-        opened = open_writable(self._path, is_bounded=is_bounded, wait=min(self._wait / 4, READING_TIME))
+        opened = open_writable(self._path, is_bounded=is_bounded, wait=min(self._wait / 4, MAX_WAIT_FOR_READER))
         with translate_errors(self._path), opened as database:
             connection = database.connection
             types = self._prepare(connection)
@@ -194,7 +201,7 @@ class SyncDatabase:
         """Check the tables of a file and add missing ones, once in a run. Return the types of all columns."""
         file = self._path.stat()
         if self._checked == (file.st_dev, file.st_ino):
-            _check_version(connection, self._path)
+            _check_newest_version(connection, self._path)
         else:
             self._types = _check_schema(connection, self._path)
             if self._states:  # before anything is written to another file
@@ -206,15 +213,10 @@ class SyncDatabase:
         return self._types
 
 
-def _check_version(connection: Connection, path: Path) -> None:
+def _check_newest_version(connection: Connection, path: Path) -> None:
     """Raise DatabaseError if a newer version wrote the database."""
     newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
-    if newest and newest[0] is not None and newest[0] > VERSION:
-        raise DatabaseError(
-            f"{path} was written by a newer version of this package (tables {newest[0]}, not {VERSION}).",
-            hint="Upgrade leadfeeder-async, or choose another file.",
-            reason="newer_version",
-        )
+    check_version(path, newest[0] if newest else None)
 
 
 def _check_schema(connection: Connection, path: Path) -> Types:
@@ -225,7 +227,7 @@ def _check_schema(connection: Connection, path: Path) -> Types:
     """
     types = read_types(connection)
     if ("sync_state", "version") in types:
-        _check_version(connection, path)
+        _check_newest_version(connection, path)
     tables = {table for table, _ in types}
     expected = {key: kind for key, kind in expected_types().items() if key in types or key not in ADDED_COLUMNS}
     different = sorted(key for key, kind in expected.items() if key[0] in tables and types.get(key) != kind)

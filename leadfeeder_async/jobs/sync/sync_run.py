@@ -70,7 +70,7 @@ from leadfeeder_async.types import Stats
 T = TypeVar("T", bound=HasId)
 
 MAX_SPOOLED_LINES = 2 * SLICE_ROWS
-"""The most lines that are waiting before a run waits for a process that has the database open."""
+"""If more lines are waiting after a slice, the run waits for the process that has the database open."""
 
 
 class SyncResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ async def sync_account(
         account_id: The account. Defaults to that of the client, or to the only account of the key.
         on_progress: Called after each page of visits.
         wait: The seconds for which the run waits if another process has the database open. Reading continues
-            meanwhile, until about 40,000 visits, companies and locations are waiting.
+            meanwhile, until about 60,000 visits, companies and locations are waiting.
 
     Returns:
         The synced days, and the changes of each table.
@@ -356,7 +356,7 @@ class SyncRun:
 
     def _load_spool(self, connection: Connection) -> None:
         if self._spool.lines:
-            load_spool(self._spool.path, self._spool.state.longest_line, connection)
+            load_spool(self._spool.path, self._spool.state.max_line_bytes, connection)
 
     def _merge_spool(self, transaction: Transaction) -> Mapping[str, SyncChanges]:
         if self._spool.lines:

@@ -50,15 +50,15 @@ class SyncState(msgspec.Struct, frozen=True):
     """
 
 
-def load_spool(path: Path, longest_line: int, connection: Connection) -> None:
+def load_spool(path: Path, max_line_bytes: int, connection: Connection) -> None:
     """Load all rows of a spool into a temporary table.
 
     Args:
         path: The spool.
-        longest_line: The most bytes of a line.
+        max_line_bytes: The bytes that no line exceeds, or 0 for ``DEFAULT_MAX_LINE_BYTES``.
         connection: A connection.
     """
-    select = spool_sql.select_spool(path, longest_line)
+    select = spool_sql.select_spool(path, max_line_bytes)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE spool AS {select}")
     connection.execute(spool_sql.DELETE_REPEATED_VISITS)
 

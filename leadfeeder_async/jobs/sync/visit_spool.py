@@ -75,8 +75,8 @@ class SpoolState(JobState, frozen=True, kw_only=True):
     """The position in ``current``, or None if it has just begun."""
     has_companies: bool = False
     """True if the companies of the date range were read."""
-    longest_line: Count = 0
-    """The most bytes of a line."""
+    max_line_bytes: Count = 0
+    """The bytes of the largest page, which no line exceeds, or 0 if that is at most ``DEFAULT_MAX_LINE_BYTES``."""
     problems: tuple[str, ...] = ()
     """The first messages about rows that could not be read."""
     problem_count: Count = 0
@@ -232,7 +232,7 @@ class VisitSpool:
         state = replace(
             state,
             position=position or state.position,
-            longest_line=max(state.longest_line, len(data) if len(data) > DEFAULT_MAX_LINE_BYTES else 0),
+            max_line_bytes=max(state.max_line_bytes, len(data) if len(data) > DEFAULT_MAX_LINE_BYTES else 0),
             problems=_with_messages(state.problems, page.problems) if page.problem_count else state.problems,
             problem_count=state.problem_count + page.problem_count,
             is_incomplete=state.is_incomplete or is_incomplete,

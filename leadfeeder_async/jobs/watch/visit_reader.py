@@ -112,7 +112,7 @@ class RowCounter:
 
     @property
     def count(self) -> int:
-        """The rows that the server counts. If it counts parts of the days, or too few, the rows that it returned."""
+        """The count of the server, or the rows that it returned if the days were split or it counts too few."""
         if self._total is None or self._total >= self._max_search_rows or self._is_split:
             return self._rows
         return max(self._total, self._rows)

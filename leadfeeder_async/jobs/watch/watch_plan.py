@@ -21,21 +21,21 @@ MAX_OUTAGE_DELAY = 3_600.0
 MAX_QUOTA_DELAY = 3_600.0
 """The longest wait between two polls while the monthly quota is used up. Nothing is sent in these polls."""
 
-STRETCH_FROM = 0.8
-"""When this part of the monthly quota is used, the interval between polls is stretched."""
+SLOW_DOWN_FROM = 0.8
+"""The fraction of the monthly quota after which polls become less frequent."""
 
-STRETCH_SHARE = 0.5
-"""The part of the remaining quota that stretched polls may use."""
+SLOW_DOWN_SHARE = 0.5
+"""The fraction of the remaining quota that these less frequent polls may use."""
 
 WARNING_SHARE = 0.1
-"""A warning is logged if the polls of a month need more than this part of the quota."""
+"""A warning is logged if the polls of a month need more than this fraction of the quota."""
 
-FULL_SHARE = 0.8
-"""Days are divided into parts that contain at most this part of the API's row limit."""
+MAX_FILL = 0.8
+"""A counted range of days has at most this fraction of the API's row limit."""
 
 
-class Part(msgspec.Struct, frozen=True):
-    """Some days of the lookback that one request counts."""
+class CountedDays(msgspec.Struct, frozen=True):
+    """Days of the lookback whose visits one request counts."""
 
     window: DateWindow
     count: int
@@ -43,7 +43,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class WatchReading(Enum):
-    """The rows that a poll reads after a count."""
+    """The rows that a poll requests after it counted them."""
 
     NOTHING = "count"
     """Nothing is new, so only the count was requested."""
@@ -66,7 +66,7 @@ class PageRange(msgspec.Struct, frozen=True):
         return self.last - self.first + 1
 
 
-def choose_reading(part: Part, count: int | None, max_search_rows: int) -> WatchReading:
+def choose_reading(part: CountedDays, count: int | None, max_search_rows: int) -> WatchReading:
     """Return the rows to read, given those that were known and the number that the server counts now.
 
     Pages past the row limit of the API cannot be requested. If the server stops counting at that limit, the count does
@@ -113,7 +113,7 @@ def window_to_watch(floor: date, newest: date | None, today: date, days_ahead: i
         floor: The first day.
         newest: The day of the newest visit.
         today: The current day.
-        days_ahead: The days after today that are counted, which are fewer than one if the API rejects later days.
+        days_ahead: The days after today to count: 1, or 0 or -1 if the API rejects later days.
     """
     if days_ahead < 1:
         end = today + timedelta(days_ahead)
@@ -143,7 +143,7 @@ def next_floor(floor: date, newest: date | None, today: date, lookback_days: int
 
 def divide_days(window: DateWindow, rows_per_day: Mapping[date, int], max_search_rows: int) -> list[DateWindow]:
     """Divide days into as few parts as possible that are well below the row limit, in order."""
-    parts, start, rows, limit = list[DateWindow](), window.start, 0, int(max_search_rows * FULL_SHARE)
+    parts, start, rows, limit = list[DateWindow](), window.start, 0, int(max_search_rows * MAX_FILL)
     day = window.start
     while day <= window.end:
         here = rows_per_day.get(day, 0)
@@ -166,10 +166,10 @@ def outage_delay(every: float, failures: int) -> float:
     return min(longest, every * 2.0 ** min(failures - 1, 30))
 
 
-def stretched_interval(every: float, used: int, quota: int, now: datetime, requests_per_poll: int) -> float:
-    """Return the interval, longer if the monthly quota is near its end.
+def interval_within_quota(every: float, used: int, quota: int, now: datetime, requests_per_poll: int) -> float:
+    """Return the seconds between two polls, which are more if the monthly quota is nearly used up.
 
-    From four fifths of the quota on, polls use at most half of the rest until the end of the month.
+    After four fifths of the quota, the polls of the month use at most half of the rest.
 
     Args:
         every: The interval in seconds.
@@ -179,10 +179,10 @@ def stretched_interval(every: float, used: int, quota: int, now: datetime, reque
         requests_per_poll: The requests of a poll without new visits.
 
     """
-    if used < STRETCH_FROM * quota:
+    if used < SLOW_DOWN_FROM * quota:
         return every
     seconds = (next_month(now.date()) - now).total_seconds()
-    polls = max(1.0, STRETCH_SHARE * (quota - used) / requests_per_poll)
+    polls = max(1.0, SLOW_DOWN_SHARE * (quota - used) / requests_per_poll)
     return max(every, min(seconds, seconds / polls))
 
 

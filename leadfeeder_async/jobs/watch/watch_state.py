@@ -10,7 +10,7 @@ import msgspec
 
 from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.errors import CheckpointError
-from leadfeeder_async.jobs.watch.watch_plan import ONE_DAY, Part
+from leadfeeder_async.jobs.watch.watch_plan import ONE_DAY, CountedDays
 
 VERSION = 1
 """The version of the format. A state of another version is refused."""
@@ -33,7 +33,7 @@ class WatchState(msgspec.Struct, kw_only=True):
     """The first day that is counted."""
     known: dict[date, list[str]] = msgspec.field(default_factory=dict[date, list[str]])
     """The ids of visits that were delivered, or will not be, by day."""
-    parts: list[Part] = msgspec.field(default_factory=list[Part])
+    parts: list[CountedDays] = msgspec.field(default_factory=list[CountedDays])
     """The days that are counted, each part with one request."""
     newest_first: bool = False
     """True if the server returns the newest visits first."""
@@ -119,14 +119,17 @@ def decode_state(data: bytes, name: str, fingerprint: str, description: str) -> 
     except UNREADABLE:
         raise CheckpointError(
             f"{name} is damaged, or is not the state of a watch.",
-            hint="Choose another state. This one was not changed.",
+            hint="Pass another path or store as state=. This one was not changed.",
         ) from None
     else:
         if header.version != VERSION:
             problem = f"was written by another version of this package (format {header.version}, not {VERSION})"
         else:
             problem = f"belongs to another watch: {header.description}. This watch: {description}"
-    raise CheckpointError(f"{name} {problem}.", hint="Choose another state, or remove this one.")
+    raise CheckpointError(
+        f"{name} {problem}.",
+        hint="Pass another path or store as state=, or delete this one. A new watch delivers no older visits.",
+    )
 
 
 def _add_acknowledged(state: WatchState, lines: Iterable[bytes]) -> None:
@@ -144,4 +147,4 @@ def apply_acknowledged(state: WatchState, visit: Acknowledged) -> None:
     state.add(visit.day, visit.id)
     if 0 <= visit.part < len(state.parts):
         part = state.parts[visit.part]
-        state.parts[visit.part] = Part(part.window, part.count + 1)
+        state.parts[visit.part] = CountedDays(part.window, part.count + 1)

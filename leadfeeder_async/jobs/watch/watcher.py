@@ -32,22 +32,22 @@ from leadfeeder_async.errors import (
 from leadfeeder_async.jobs.watch.state_store import StateJournal
 from leadfeeder_async.jobs.watch.visit_reader import RowCounter, VisitReader, WatchQuery
 from leadfeeder_async.jobs.watch.watch_plan import (
-    FULL_SHARE,
+    MAX_FILL,
     MAX_QUOTA_DELAY,
     ONE_DAY,
     WARNING_SHARE,
+    CountedDays,
     PageRange,
-    Part,
     WatchReading,
     choose_reading,
     count_in,
     divide_days,
     first_day_of_lookback,
+    interval_within_quota,
     next_floor,
     outage_delay,
     pages_of_new_rows,
     requests_per_month,
-    stretched_interval,
     window_to_watch,
 )
 from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, apply_acknowledged, decode_state
@@ -60,7 +60,7 @@ from leadfeeder_async.pagination.visit_time import utc_time
 logger = logging.getLogger("leadfeeder_async")
 
 MAX_TAIL_ROUNDS = 3
-"""How often the newest pages are read if more visits arrive each time. After that, all pages are read."""
+"""The most readings of the newest pages in one poll. If the count then differs from the visits, all pages are read."""
 
 MAX_LAGGING_READS = 5
 """The consecutive polls that read all pages again because the server counts more rows than it returns."""
@@ -68,7 +68,7 @@ MAX_LAGGING_READS = 5
 MIN_DAYS_AHEAD = -1
 """The lowest ``_days_ahead``. The time zone of the API may be behind UTC, so that today has not begun there."""
 
-NO_PART = -1
+NOT_COUNTED = -1
 """The part of visits that were found while all pages were read. The end of that reading sets the count of its part."""
 
 
@@ -195,7 +195,7 @@ class VisitWatcher:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[WatchState]:
-        """Keep the state for this watch alone, and load it."""
+        """Lock the state for this watch, and load it."""
         async with self._journal.open():
             yield await self._load_state()
 
@@ -228,14 +228,14 @@ class VisitWatcher:
         fingerprint, description = self._query.identify(self._executor.base_url, self._account_id)
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
-            since, floor = self._start(self._now())
+            since, floor = self._first_range(self._now())
             state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
             self._opened_at = anyio.current_time()
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
         return state
 
-    async def _begin(self, state: WatchState, opened_at: float) -> None:
+    async def _start_by_server_clock(self, state: WatchState, opened_at: float) -> None:
         """Set the start of a new watch by the clock of the server, which the response to a request shows.
 
         If the clock of this machine is wrong, its time would leave out visits, or deliver older ones.
@@ -243,11 +243,11 @@ class VisitWatcher:
         yesterday = self._now().date() - ONE_DAY  # today may not have begun in the time zone of the API
         await self._reader.page(DateWindow(yesterday, yesterday), 1, 1)
         opened_on = self._now() - timedelta(seconds=anyio.current_time() - opened_at)
-        state.since, state.floor = self._start(opened_on)
+        state.since, state.floor = self._first_range(opened_on)
         await self._journal.save(state)
         self._opened_at = None
 
-    def _start(self, now: datetime) -> tuple[datetime, date]:
+    def _first_range(self, now: datetime) -> tuple[datetime, date]:
         """Return the earliest start of a visit to deliver, and the first day to count."""
         since = self._options.since or now
         return since, first_day_of_lookback(min(since, now).date(), self._options.lookback_days)
@@ -255,19 +255,19 @@ class VisitWatcher:
     # A poll
 
     async def _poll(self, state: WatchState) -> AsyncGenerator[tuple[WebVisit, int], None]:
-        """Yield the new visits, each with the position of the part whose count includes it, or ``NO_PART``."""
+        """Yield the new visits, each with the position of the part whose count includes it, or ``NOT_COUNTED``."""
         if self._opened_at is not None:
-            await self._begin(state, self._opened_at)
+            await self._start_by_server_clock(state, self._opened_at)
         now = self._now()
         today, hour = now.date(), now.replace(minute=0, second=0, microsecond=0)
         if self._ahead_since != hour:  # a rejected day may have begun meanwhile, so it is tried again each hour
             self._ahead_since, self._days_ahead = hour, 1
         window = window_to_watch(state.floor, state.newest, today, self._days_ahead)
         has_other_end = len(state.parts) > 0 and state.parts[-1].window.end != window.end
-        if state.read_on != today or has_other_end or await self._can_decide(state):
+        if state.read_on != today or has_other_end or await self._reread_feed_companies(state):
             async with aclosing(self._read_all(state, today)) as visits:
                 async for visit in visits:
-                    yield visit, NO_PART
+                    yield visit, NOT_COUNTED
             return
         self._reading = WatchReading.NOTHING
         for index in range(len(state.parts)):
@@ -300,7 +300,7 @@ class VisitWatcher:
         """Count the rows of some days, and read the pages that may contain new visits."""
         part = state.parts[index]
         if self._lagging_reads > MAX_LAGGING_READS:  # these visits wait for the companies of the custom feed
-            part = Part(part.window, part.count + self._count_undecided(part.window))
+            part = CountedDays(part.window, part.count + self._count_undecided(part.window))
         count = (await self._reader.page(part.window, 1, 1)).meta.total_count
         reading = choose_reading(part, count, self._reader.max_search_rows)
         if reading is WatchReading.NOTHING:
@@ -316,10 +316,10 @@ class VisitWatcher:
         counted = RowCounter(part.window, self._reader.max_search_rows)
         async with aclosing(self._read_all_pages(state, counted, part.window)) as visits:
             async for visit in visits:
-                yield visit, NO_PART
+                yield visit, NOT_COUNTED
         state.parts[index] = self._known_part(counted, part.window)
 
-    def _known_part(self, counted: RowCounter, window: DateWindow) -> Part:
+    def _known_part(self, counted: RowCounter, window: DateWindow) -> CountedDays:
         """Return the part for some days whose pages were all read.
 
         Missing rows may follow soon, so the next polls read the days again. If they stay missing, the count is wrong.
@@ -330,12 +330,12 @@ class VisitWatcher:
         missing = counted.missing + undecided
         self._lagging_reads = self._lagging_reads + 1 if missing else 0
         is_lagging = 0 < self._lagging_reads <= MAX_LAGGING_READS
-        return Part(window, max(0, counted.count - (missing if is_lagging else undecided)))
+        return CountedDays(window, max(0, counted.count - (missing if is_lagging else undecided)))
 
     def _count_undecided(self, window: DateWindow) -> int:
         return sum(window.start <= day <= window.end for day in self._undecided.values())
 
-    async def _read_tail(self, state: WatchState, part: Part, count: int) -> list[WebVisit] | None:
+    async def _read_tail(self, state: WatchState, part: CountedDays, count: int) -> list[WebVisit] | None:
         """Return the new visits on the newest pages, or None if the count has not grown by their number."""
         found = dict[str, WebVisit]()
         for _ in range(MAX_TAIL_ROUNDS):
@@ -371,7 +371,7 @@ class VisitWatcher:
                 without_id = sum(not visit.id for visit in page.items)
                 self._problems.extend([_NO_ID] * without_id, without_id)
                 new = [visit for visit in page.items if visit.id and visit.id not in self._known]
-                for visit in await self._select(state, new, window, NO_PART) if new else ():
+                for visit in await self._select(state, new, window, NOT_COUNTED) if new else ():
                     yield visit
         state.newest_first = state.newest_first if counted.newest_first is None else counted.newest_first
 
@@ -379,7 +379,7 @@ class VisitWatcher:
         self, state: WatchState, new: Iterable[WebVisit], window: DateWindow, part: int
     ) -> list[WebVisit]:
         """Return the visits to deliver, in order of time. Those that will not be delivered are recorded as known."""
-        visits, wanted = sorted(new, key=_start), list[WebVisit]()
+        visits, wanted = sorted(new, key=_started_at), list[WebVisit]()
         if self._reader.has_feed:
             await self._find_companies(visits, window)
         for visit in visits:
@@ -388,13 +388,13 @@ class VisitWatcher:
             elif self._is_unwanted(state, visit):
                 self._record(state, visit, part)
             else:
-                self._undecided[visit.id] = self._still_undecided[visit.id] = _start(visit).date()
+                self._undecided[visit.id] = self._still_undecided[visit.id] = _started_at(visit).date()
         return wanted
 
-    async def _can_decide(self, state: WatchState) -> bool:
-        """Return True if visits wait for the companies of the custom feed, and these can be read again.
+    async def _reread_feed_companies(self, state: WatchState) -> bool:
+        """Request the companies of the custom feed if visits wait for them. Return True if all were read.
 
-        A few polls read all visits again for that. Later ones request the companies first, which costs less.
+        The first polls read all visits again instead. Later ones request the companies first, which costs less.
         """
         if not self._undecided or self._lagging_reads <= MAX_LAGGING_READS:
             return False
@@ -419,26 +419,26 @@ class VisitWatcher:
             self._problems.extend(problems.problems, problems.count)
 
     def _is_wanted(self, state: WatchState, visit: WebVisit) -> bool:
-        if state.read_on is None and _start(visit) < state.since:
+        if state.read_on is None and _started_at(visit) < state.since:
             return False
         return not self._reader.has_feed or (visit.company is not None and visit.company.id in self._companies)
 
     def _is_unwanted(self, state: WatchState, visit: WebVisit) -> bool:
         """Return True unless it is unknown whether the company of a visit is in the custom feed."""
-        is_old = state.read_on is None and _start(visit) < state.since
+        is_old = state.read_on is None and _started_at(visit) < state.since
         return is_old or visit.company is None or visit.company.id in self._other_companies
 
     def _divide(self, state: WatchState) -> None:
         """Divide the days if one count would reach the row limit of the API."""
         if not any(
-            part.window.days > 1 and part.count > FULL_SHARE * self._reader.max_search_rows for part in state.parts
+            part.window.days > 1 and part.count > MAX_FILL * self._reader.max_search_rows for part in state.parts
         ):
             return
         window = DateWindow(state.parts[0].window.start, state.parts[-1].window.end)
         rows = state.rows_per_day
         known = {part.window: part for part in state.parts}
         state.parts = [
-            known.get(part) or Part(part, count_in(part, rows))
+            known.get(part) or CountedDays(part, count_in(part, rows))
             for part in divide_days(window, rows, self._reader.max_search_rows)
         ]
 
@@ -466,7 +466,7 @@ class VisitWatcher:
             self._failures = 0
             used, quota = self._executor.monthly_usage()
             requests = max(1, len(state.parts)) * self._options.accounts
-            interval = stretched_interval(self._options.every, used, quota, self._now(), requests)
+            interval = interval_within_quota(self._options.every, used, quota, self._now(), requests)
             return max(0.0, interval - elapsed)
         self._failures += 1
         if isinstance(error, QuotaExceededError):
@@ -515,7 +515,7 @@ def warn_about_cost(every: float, accounts: int, quota: int) -> None:
 _NO_ID = DecodeError("A visit has no id, so it is not known if it was delivered before.")
 
 
-def _start(visit: WebVisit) -> datetime:
+def _started_at(visit: WebVisit) -> datetime:
     """Return the start of a visit. Visits without one count as old."""
     return visit.started_at or datetime.min.replace(tzinfo=UTC)
 

@@ -340,8 +340,8 @@ async def test_constant_rejection_ends_the_job(
     job = by_ip if operation == "enrich_ip" else lf.enrich.companies(map(domain, range(1_000)), by="domain")
     with pytest.raises(NotFoundError if status == 404 else BadRequestError):
         [result async for result in job]
-    splits = 0 if operation == "enrich_ip" else 8 * request_queue.MAX_FETCHES + limit
-    assert limit <= sandbox.ledger.count(operation) <= limit + request_queue.MAX_FETCHES + splits
+    splits = 0 if operation == "enrich_ip" else 8 * request_queue.MAX_FETCH_REQUESTS + limit
+    assert limit <= sandbox.ledger.count(operation) <= limit + request_queue.MAX_FETCH_REQUESTS + splits
     assert sandbox.ledger.credits_charged == 0
 
 
@@ -364,7 +364,7 @@ async def test_rejections_that_start_later_end_the_job() -> None:
     assert (
         request_queue.MAX_CONSECUTIVE_REJECTIONS
         <= requests - 100
-        <= request_queue.MAX_CONSECUTIVE_REJECTIONS + 2 * request_queue.MAX_FETCHES
+        <= request_queue.MAX_CONSECUTIVE_REJECTIONS + 2 * request_queue.MAX_FETCH_REQUESTS
     )
 
 
@@ -380,7 +380,7 @@ async def test_responses_with_missing_entries_end_the_job() -> None:
     async with handler_server(respond) as url, client_of(url, retries=0) as lf:
         with pytest.raises(DecodeError, match="The response contains 0 entries for 1 keys"):
             [result async for result in lf.enrich.companies(map(domain, range(1_000)), by="domain")]
-    assert requests <= 8 * request_queue.MAX_MATCHES + 2 * request_queue.MAX_CONSECUTIVE_FAILURES
+    assert requests <= 8 * request_queue.MAX_MATCH_REQUESTS + 2 * request_queue.MAX_CONSECUTIVE_FAILURES
 
 
 async def test_merged_and_missing_companies(sandbox: Sandbox, lf: AsyncLeadfeeder) -> None:
@@ -566,17 +566,17 @@ async def test_network_outage_ends_the_job() -> None:
         with pytest.raises(ConnectError):
             [result async for result in job]
         assert job.summary.rows == 0
-        assert lf.stats.requests <= request_queue.MAX_CONSECUTIVE_FAILURES + request_queue.MAX_MATCHES
+        assert lf.stats.requests <= request_queue.MAX_CONSECUTIVE_FAILURES + request_queue.MAX_MATCH_REQUESTS
 
 
 async def test_single_records_after_lost_response() -> None:
     """While billed requests fail, only single records are requested, until one succeeds."""
     async with Sandbox(companies=2_000, visits=0, rate_limit=False) as sandbox, client_for(sandbox, retries=0) as lf:
-        sandbox.fail_next(500, operation="retrieve_companies", times=request_queue.MAX_FETCHES + 3)
+        sandbox.fail_next(500, operation="retrieve_companies", times=request_queue.MAX_FETCH_REQUESTS + 3)
         job = lf.enrich.companies(map(domain, range(2_000)), by="domain")
         counts = Counter([result.outcome async for result in job])
     assert counts[Outcome.MATCHED] + counts[Outcome.FAILED] == 2_000
-    assert counts[Outcome.FAILED] <= 100 * request_queue.MAX_FETCHES + 3
+    assert counts[Outcome.FAILED] <= 100 * request_queue.MAX_FETCH_REQUESTS + 3
     assert job.summary.credits_possibly_charged == counts[Outcome.FAILED]
     assert sandbox.ledger.credits_charged == job.summary.credits == counts[Outcome.MATCHED]
 

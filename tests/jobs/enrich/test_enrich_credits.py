@@ -36,7 +36,7 @@ from leadfeeder_async.jobs.enrich import pending_rows
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
 from leadfeeder_async.jobs.enrich.lookup import CompanyLookup
 from leadfeeder_async.jobs.enrich.output import _write_parts
-from leadfeeder_async.jobs.enrich.request_queue import MAX_FETCHES
+from leadfeeder_async.jobs.enrich.request_queue import MAX_FETCH_REQUESTS
 from leadfeeder_async.jobs.enrich.results import ResultLine
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
@@ -873,7 +873,7 @@ async def test_few_paid_addresses_wait_for_a_slow_one(tmp_path: Path) -> None:
     async with handler_server(respond) as url, client_of(url, retries=0) as lf:
         with pytest.raises(LeadfeederError):
             await lf.enrich.ips(addresses, max_credits=1_000).to_file(out)
-        assert len(charged) <= 4 + 1 + 2 * MAX_FETCHES
+        assert len(charged) <= 4 + 1 + 2 * MAX_FETCH_REQUESTS
         charged.extend([""] * 100)
         await lf.enrich.ips(addresses, max_credits=1_000).to_file(out, resume=True)
     assert len(lines(out)) == 200

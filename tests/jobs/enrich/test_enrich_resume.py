@@ -27,7 +27,11 @@ from leadfeeder_async import (
 from leadfeeder_async.jobs import resumable_file
 from leadfeeder_async.jobs.checkpoint import Checkpoint
 from leadfeeder_async.jobs.enrich.enrichment_state import EnrichmentState
-from leadfeeder_async.jobs.enrich.request_queue import MAX_CONSECUTIVE_FAILURES, MAX_CONSECUTIVE_REJECTIONS, MAX_MATCHES
+from leadfeeder_async.jobs.enrich.request_queue import (
+    MAX_CONSECUTIVE_FAILURES,
+    MAX_CONSECUTIVE_REJECTIONS,
+    MAX_MATCH_REQUESTS,
+)
 from tests.support.clients import client_of
 from tests.support.servers import handler_server
 
@@ -104,10 +108,10 @@ async def test_a_job_of_nothing_but_refusals_gets_further_too(tmp_path: Path) ->
     async with client_at(Place()) as lf:
         safe = await runs(lf, keys(100, range(100)), out)
     assert all(
-        MAX_CONSECUTIVE_FAILURES <= one - before <= MAX_CONSECUTIVE_FAILURES + MAX_MATCHES
+        MAX_CONSECUTIVE_FAILURES <= one - before <= MAX_CONSECUTIVE_FAILURES + MAX_MATCH_REQUESTS
         for before, one in pairwise([0, *safe])
     )
-    assert len(safe) >= 100 // (MAX_CONSECUTIVE_FAILURES + MAX_MATCHES)
+    assert len(safe) >= 100 // (MAX_CONSECUTIVE_FAILURES + MAX_MATCH_REQUESTS)
 
 
 @pytest.mark.parametrize("kind", ["companies", "ips"])

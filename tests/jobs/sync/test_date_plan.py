@@ -25,7 +25,6 @@ from leadfeeder_async.jobs.sync.date_plan import (
     shows_changes,
     with_visit_counts,
 )
-from leadfeeder_async.jobs.sync.lookup_tables import months_before
 from leadfeeder_async.jobs.sync.transaction import SyncState
 from leadfeeder_async.pagination.date_range import DateWindow
 
@@ -134,8 +133,3 @@ def test_lookback_ends_at_the_first_synced_day() -> None:
     for lookback_days in (59, 60, 1_000_000, 10**12):
         assert list(plan_ranges(state, None, today, lookback_days)) == [SyncRange(DateWindow(state.first_day, today))]
     assert list(plan_ranges(state, None, today, 58)) == [SyncRange(DateWindow(date(2026, 1, 2), today))]
-
-
-def test_months_before() -> None:
-    """Months are counted across the turn of a year."""
-    assert months_before(date(2026, 1, 1), 2) == date(2025, 11, 1)
