@@ -179,6 +179,15 @@ async def test_time_of_the_server() -> None:
         assert timedelta(0) <= lf.server_now() - datetime(2025, 11, 1, 12, tzinfo=UTC) < timedelta(minutes=1)
 
 
+async def test_server_time_of_a_gateway() -> None:
+    """The clock of a gateway that responds in place of the server is ignored."""
+    reply = http(b"bad gateway", status="502 Bad Gateway", headers="Date: Sat, 01 Nov 2025 12:00:00 GMT\r\n")
+    async with raw_server(reply) as server, client_of(server.url, retries=0) as lf:
+        with pytest.raises(LeadfeederError):
+            await lf.users.me()
+        assert abs(lf.server_now() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
 async def test_options_of_copies() -> None:
     """A copy has its own options, keeps the others, and leaves the original unchanged."""
     async with raw_server(silence) as server, client_of(server.url, timeout=0.1, retries=0) as lf:

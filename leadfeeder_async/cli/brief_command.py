@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import aclosing
 from datetime import date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -18,7 +19,12 @@ from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import BadRequestError, NotFoundError, check_argument
 from leadfeeder_async.models.records import WebVisit
 from leadfeeder_async.pagination.date_range import LATEST_START_OF_DAY, DateWindow, parse_time_zone
+from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.local_days import days_around
+from leadfeeder_async.pagination.pager import Pager
+from leadfeeder_async.pagination.problems import ProblemLog
+
+T = TypeVar("T", bound=HasId)
 
 MAX_HISTORY = 3_660
 """The most days of ``--history``."""
@@ -84,15 +90,19 @@ async def brief(
     check_argument(start < end, f"--since {since} is after --until {until}.")
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         days, around = DateWindow(start.date(), last_day), days_around(start, end)
-        visits = await _read_visits(lf, days, around, end)
-        prior = await _prior_visits(lf, days.start, around.start, history)
+        problems = ProblemLog()
+        visits = await _read_visits(lf, days, around, end, problems)
+        prior = await _prior_visits(lf, days.start, around.start, history, problems)
         ranked = rank(visits, start, prior, by)
         cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
     show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "visit")
     print_err(f"{_summary(ranked, start, tz)} {cost}")
+    problems.raise_any()
 
 
-async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow, end: datetime) -> list[WebVisit]:
+async def _read_visits(
+    lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow, end: datetime, problems: ProblemLog
+) -> list[WebVisit]:
     """Return the visits of some days of the API and of those around them, without those after the period.
 
     A visit without a time only counts on a day of the period.
@@ -102,24 +112,25 @@ async def _read_visits(lf: AsyncLeadfeeder, days: DateWindow, around: DateWindow
         days: The days of the period.
         around: The days of the API that may contain a part of it.
         end: The end of the period.
+        problems: Receives the visits that could not be read.
     """
     before = DateWindow(around.start, days.start - timedelta(1))
     after = DateWindow(days.end + timedelta(1), around.end)
-    found = dict[str, WebVisit]()
+    found = dict[object, WebVisit]()
     for window in (before, days, after):
         try:
-            visits = await _read_days_until_today(lf, window)
+            visits = await _read_days_until_today(lf, window, problems)
         except BadRequestError:
             if window is not before:
                 raise
             continue  # the API may reject the days before the account began
         for visit in visits:
             if (window is days) if visit.started_at is None else visit.started_at < end:
-                found.setdefault(visit.id, visit)
+                found.setdefault(visit.id or object(), visit)  # visits without an id are different visits
     return list(found.values())
 
 
-async def _read_days_until_today(lf: AsyncLeadfeeder, days: DateWindow) -> list[WebVisit]:
+async def _read_days_until_today(lf: AsyncLeadfeeder, days: DateWindow, problems: ProblemLog) -> list[WebVisit]:
     """Return the visits of some days. If the API rejects days that have not begun, leave them out.
 
     In the time zone of the API, the current day in UTC may not have begun, or the next one may have.
@@ -128,7 +139,7 @@ async def _read_days_until_today(lf: AsyncLeadfeeder, days: DateWindow) -> list[
     while days.start <= end:
         search = lf.web_visits.search(start_date=days.start, end_date=end, include=["company"])
         try:
-            return await search.collect()
+            return await _collect(search, problems)
         except (BadRequestError, NotFoundError):
             if end <= (lf.server_now() - timedelta(hours=LATEST_START_OF_DAY)).date():
                 raise
@@ -136,7 +147,19 @@ async def _read_days_until_today(lf: AsyncLeadfeeder, days: DateWindow) -> list[
     return []
 
 
-async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, first_read: date, history: int) -> PriorVisits:
+async def _collect(pager: Pager[T], problems: ProblemLog) -> list[T]:
+    """Return the rows of a list. Rows that could not be read are added to ``problems``."""
+    rows = list[T]()
+    async with aclosing(pager.pages()) as pages:
+        async for page in pages:
+            rows += page.items
+            problems.add(page)
+    return rows
+
+
+async def _prior_visits(
+    lf: AsyncLeadfeeder, first_day: date, first_read: date, history: int, problems: ProblemLog
+) -> PriorVisits:
     """Return the companies that visited before the period.
 
     Args:
@@ -144,34 +167,35 @@ async def _prior_visits(lf: AsyncLeadfeeder, first_day: date, first_read: date, 
         first_day: The first day of the period.
         first_read: The first day of the visits that are read one by one.
         history: The number of days before the period.
+        problems: Receives the companies that could not be read.
     """
     recent_start, history_start = first_day - timedelta(REENGAGED_AFTER_DAYS), first_day - timedelta(history)
     rejected = list[date]()
+
+    async def company_ids(start: date, end: date) -> set[str]:
+        """Return the companies that visited on some days, or an empty set if the API rejects the last of these days.
+
+        The API may reject the days before the account began. The last day of each rejected range is recorded.
+        """
+        try:
+            visitors = await _collect(lf.web_visits.companies(start_date=start, end_date=end), problems)
+            return {row.company.id for row in visitors if row.company}
+        except BadRequestError:
+            is_end = start >= end
+        if is_end:
+            rejected.append(end)
+            return set()
+        middle = start + (end - start) / 2
+        later = await company_ids(middle + timedelta(1), end)
+        return later if end in rejected else later | await company_ids(start, middle)
+
     prior = PriorVisits(
-        recent=await _company_ids(lf, recent_start, first_read - timedelta(1), rejected),
-        older=await _company_ids(lf, history_start, recent_start - timedelta(1), rejected),
+        recent=await company_ids(recent_start, first_read - timedelta(1)),
+        older=await company_ids(history_start, recent_start - timedelta(1)),
     )
     if rejected:
         print_err(f"Visits up to {max(rejected)} are not known, because the API rejected these days.")
     return prior
-
-
-async def _company_ids(lf: AsyncLeadfeeder, start: date, end: date, rejected: list[date]) -> set[str]:
-    """Return the companies that visited on some days, or an empty set if the API rejects the last of these days.
-
-    The API may reject the days before the account began. The last day of each rejected range is added to ``rejected``.
-    """
-    try:
-        visitors = lf.web_visits.companies(start_date=start, end_date=end)
-        return {row.company.id async for row in visitors if row.company}
-    except BadRequestError:
-        is_end = start >= end
-    if is_end:
-        rejected.append(end)
-        return set()
-    middle = start + (end - start) / 2
-    later = await _company_ids(lf, middle + timedelta(1), end, rejected)
-    return later if end in rejected else later | await _company_ids(lf, start, middle, rejected)
 
 
 def _in_time_zone(activity: CompanyActivity, now: datetime) -> CompanyActivity:

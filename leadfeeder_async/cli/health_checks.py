@@ -176,9 +176,9 @@ class HealthCheck:
         """Count the visits of the last seven days, including today."""
         today = utc_today()
         count = await self._lf.web_visits.search(start_date=today - timedelta(6), end_date=today).count()
-        if count:
+        if count is not None and count > 0:
             return CheckResult("visits", "ok", f"{count:,} in the last 7 days")
-        message = "none in the last 7 days" if count == 0 else "the server did not return a count"
+        message = "none in the last 7 days" if count == 0 else "the server did not return a valid count"
         hint = "Check that the tracker runs on the website, and that this is the right account."
         return CheckResult("visits", "warn", message, hint)
 

@@ -7,11 +7,12 @@ sent to the API.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -79,7 +80,7 @@ def instrument(
     state = lf._state  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     check_argument(state.observe_call is None, "The client is already instrumented.", "Call instrument() once.")
     tracer = trace.get_tracer(NAME, __version__, tracer_provider)
-    instruments = _instruments_of(metrics.get_meter_provider() if meter_provider is None else meter_provider)
+    instruments = _instruments_of(meter_provider)
     observer = _Observer(tracer, instruments, state)
     instruments.add(state)
     state.observe_call = observer.observe_call
@@ -142,7 +143,7 @@ class _Observer:
             _CURRENT_CALL.reset(token)
             try:
                 _end_span(call, failure)
-            except Exception:  # noqa: BLE001 - no call may fail for its span
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - no call may fail for its span
                 logger.exception("The span of a call could not be ended")
 
     def _start_span(self, context: ErrorContext) -> Span:
@@ -150,7 +151,7 @@ class _Observer:
         attributes: Attributes = {"leadfeeder.operation": context.operation or "", **self._server}
         try:
             return self._tracer.start_span(f"leadfeeder {context.operation}", attributes=attributes)
-        except Exception:  # noqa: BLE001 - no call may fail for its span
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - no call may fail for its span
             logger.exception("The span of a call could not be started")
             return trace.INVALID_SPAN
 
@@ -160,13 +161,13 @@ class _Observer:
         if call is not None:
             call.requests += 1
             if event.credits_charged is not None:
-                call.credits = (call.credits or 0) + event.credits_charged
+                call.credits = (call.credits or 0) + max(0, event.credits_charged)  # as in the statistics
         waits: dict[RequestPhase, float] = {phase: event.phase_durations.get(phase, 0.0) for phase in WAITS}
         duration = event.elapsed - sum(waits.values())
         attributes = self._request_attributes(event)
         try:
             self._record_span(event, duration, attributes)
-        except Exception:  # noqa: BLE001 - the metrics and the hook of the user follow
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - the metrics and the hook of the user follow
             logger.exception("The span of a request could not be recorded")
         self._instruments.record(event, waits, duration, attributes)
         if self._next_hook is not None:
@@ -205,7 +206,7 @@ class _Observer:
         if request_id is not None:
             span.set_attribute("leadfeeder.request_id", request_id)
         if event.credits_charged is not None:
-            span.set_attribute("leadfeeder.credits_charged", event.credits_charged)
+            span.set_attribute("leadfeeder.credits_charged", max(0, event.credits_charged))
         if event.error is not None:
             span.set_status(Status(StatusCode.ERROR, event.error))
         span.end(_nanoseconds(end))
@@ -292,10 +293,18 @@ _INSTRUMENTS: WeakKeyDictionary[MeterProvider, _Instruments] = WeakKeyDictionary
 """The instruments by provider, because a name must be registered once."""
 
 
-def _instruments_of(provider: MeterProvider) -> _Instruments:
+def _instruments_of(provider: MeterProvider | None) -> _Instruments:
+    if provider is None:
+        return _global_instruments()
     if provider not in _INSTRUMENTS:
         _INSTRUMENTS[provider] = _Instruments(provider.get_meter(NAME, __version__))
     return _INSTRUMENTS[provider]
+
+
+@cache
+def _global_instruments() -> _Instruments:
+    """Return the instruments of the global provider, which may be set after they are made."""
+    return _Instruments(metrics.get_meter(NAME, __version__))
 
 
 def _server_attributes(state: ClientState) -> Attributes:

@@ -194,6 +194,40 @@ async def test_brief_with_visits_without_a_time() -> None:
     assert company["visits"] == 3
 
 
+async def test_brief_with_visits_without_an_id() -> None:
+    """Visits without an id are different visits."""
+    now = datetime.now(UTC)
+    complete = visits_handler([now, now, now], UTC)
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        response = await complete(request)
+        assert isinstance(response, web.Response)
+        return web.json_response(json.loads(re.sub(r'"id": "[012]"', '"id": ""', response.text or "")))
+
+    (company,) = await brief_of(respond, "--since", "today")
+    assert company["visits"] == 3
+
+
+async def test_brief_with_a_row_that_cannot_be_read() -> None:
+    """All other visits are ranked, and the exit code says that some are missing."""
+    now = datetime.now(UTC)
+    complete = visits_handler([now, now, now], UTC)
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        response = await complete(request)
+        assert isinstance(response, web.Response)
+        return web.json_response(
+            json.loads((response.text or "").replace('"attributes": {', '"attributes": {"visit_length": "x", ', 1))
+        )
+
+    async with handler_server(respond) as url:
+        options = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
+        code, stdout, stderr = await leadfeeder(None, "brief", "--since", "today", "--json", **options)
+    (company,) = json_lines(stdout)
+    assert (code, company["visits"]) == (5, 2)
+    assert "could not be read" in stderr
+
+
 @pytest.mark.parametrize(
     ("days_before", "status"),
     [(1, "returning"), (29, "returning"), (31, "re-engaged"), (89, "re-engaged"), (91, "new")],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
@@ -336,23 +336,26 @@ async def test_spans_contain_no_credential(telemetry: Telemetry) -> None:
 class BrokenProcessor(SpanProcessor):
     """Raises when a span starts or ends."""
 
-    def __init__(self, moment: str) -> None:
-        self._moment = moment
+    def __init__(self, moment: str, error: type[BaseException]) -> None:
+        self._moment, self._error = moment, error
 
     def on_start(self, span: Span, parent_context: Any = None) -> None:
         if self._moment == "start":
-            raise ConnectionError("the exporter is down")
+            raise self._error("the exporter is down")
 
     def on_end(self, span: ReadableSpan) -> None:
         if self._moment == "end":
-            raise ConnectionError("the exporter is down")
+            raise self._error("the exporter is down")
 
 
+@pytest.mark.parametrize("error", [ConnectionError, asyncio.CancelledError])
 @pytest.mark.parametrize("moment", ["start", "end"])
-async def test_exception_of_a_span_processor(sandbox: Sandbox, caplog: pytest.LogCaptureFixture, moment: str) -> None:
+async def test_exception_of_a_span_processor(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, moment: str, error: type[BaseException]
+) -> None:
     """It is logged, and replaces neither the result of a call that charged nor its error."""
     provider, events, current = TracerProvider(), list[AttemptEvent](), list[int]()
-    provider.add_span_processor(BrokenProcessor(moment))
+    provider.add_span_processor(BrokenProcessor(moment, error))
 
     def on_attempt(event: AttemptEvent) -> None:
         events.append(event)
@@ -368,3 +371,33 @@ async def test_exception_of_a_span_processor(sandbox: Sandbox, caplog: pytest.Lo
     assert "the exporter is down" in caplog.text
     assert len(events) == 2
     assert set(current) == {span.get_span_context().trace_id}
+
+
+async def test_negative_charges(telemetry: Telemetry) -> None:
+    """A negative charge counts as no credit in spans, as in the statistics."""
+    charges = iter([2, -3, 1])
+
+    async def respond(_: web.Request) -> web.Response:
+        return web.json_response({"data": {"id": "1"}, "meta": {"credits": {"charged": next(charges)}}})
+
+    async with handler_server(respond) as url, telemetry.instrument(client_of(url)) as lf:
+        for _ in range(3):
+            await lf.companies.get("1")
+        assert lf.stats.credits_charged == 3
+    for spans in (telemetry.calls, telemetry.requests):
+        assert sum(attributes(span).get("leadfeeder.credits_charged", 0) for span in spans) == 3
+
+
+async def test_global_provider_that_is_set_later(sandbox: Sandbox) -> None:
+    """The clients before and after ``set_meter_provider`` are observed together."""
+    reader = InMemoryMetricReader()
+    async with instrument(client_for(sandbox)) as first:
+        metrics.set_meter_provider(MeterProvider([reader]))
+        async with instrument(client_for(sandbox)) as second:
+            for lf, calls in ((first, 2), (second, 3)):
+                for _ in range(calls):
+                    await lf.users.me()
+            data: Any = reader.get_metrics_data()
+    found = [m for r in data.resource_metrics for scope in r.scope_metrics for m in scope.metrics]
+    (used,) = (metric for metric in found if metric.name == "leadfeeder.client.quota.used")
+    assert [point.value for point in used.data.data_points] == [3]

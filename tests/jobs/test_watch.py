@@ -34,6 +34,7 @@ from leadfeeder_async import (
 )
 from leadfeeder_async.jobs.watch.watch_plan import (
     CountedDays,
+    by_server_clock,
     choose_reading,
     divide_days,
     interval_within_quota,
@@ -566,6 +567,80 @@ def test_state_survives_restarts(server: VisitServer, run: Any, tmp_path: Path, 
     assert run(watch_for(server.watch(state=state), 2_000)) == []
 
 
+def test_state_that_is_deleted_is_saved_again(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """If the file of a running watch is deleted, the next delivered visit saves the complete state again."""
+    state = tmp_path / "visits.state"
+    server.at(EPOCH + timedelta(minutes=1), lambda: [server.add(f"v{number}") for number in range(3)])
+
+    async def delete() -> list[str]:
+        async with aclosing(server.watch(state=state, every=60)) as visits:
+            got = [await anext(visits)]
+            state.unlink()
+            got.append(await anext(visits))
+            return ids(got)
+
+    assert run(delete()) == ["v0", "v1"]
+    assert run(watch_for(server.watch(state=state, every=60), 1_000)) == ["v1", "v2"]
+
+
+async def test_canceled_future_in_on_status(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that reads a canceled future does not end the watch."""
+    canceled, calls = asyncio.get_running_loop().create_future(), 0
+    canceled.cancel()
+
+    def on_status(_: WatchStatus) -> None:
+        nonlocal calls
+        calls += 1
+        canceled.result()
+
+    async with client_for(sandbox) as lf:
+        task = asyncio.create_task(watch_for(lf.web_visits.watch(every=1, on_status=on_status), 60))
+        while calls < 2:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert "on_status failed" in caplog.text
+
+
+class CanceledStore(MemoryStore):
+    """A store whose connection task was canceled."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self._method = method
+
+    async def load(self) -> bytes | None:
+        if self._method == "load":
+            raise asyncio.CancelledError
+        return await super().load()
+
+    async def save(self, data: bytes) -> None:
+        if self._method == "save":
+            raise asyncio.CancelledError
+        await super().save(data)
+
+
+@pytest.mark.parametrize("method", ["load", "save"])
+def test_store_that_raises_cancelled_error(server: VisitServer, run: Any, method: str) -> None:
+    """It ends the watch with an error that names the store, and not in silence."""
+    with pytest.raises(CheckpointError, match=r"store was not (loaded|saved), because the store raised CancelledError"):
+        run(watch_for(server.watch(state=CanceledStore(method)), 1_000))
+
+
+def test_store_that_returns_text(server: VisitServer, run: Any) -> None:
+    """A store that returns another type, such as a Redis client that decodes, is named in the error."""
+
+    class TextStore(MemoryStore):
+        async def load(self) -> Any:
+            return "{}"
+
+    with pytest.raises(CheckpointError, match="load\\(\\) returned str instead of bytes") as caught:
+        run(watch_for(server.watch(state=TextStore()), 1_000))
+    assert "decode_responses=False" in caught.value.hint
+
+
 def test_visits_of_a_long_pause(server: VisitServer, run: Any, tmp_path: Path) -> None:
     """A watch that was stopped for longer than the lookback delivers the visits of the pause."""
     state = tmp_path / "visits.state"
@@ -757,6 +832,99 @@ async def test_new_watch_that_is_restarted_before_a_response(tmp_path: Path) -> 
                 continue
             assert (await asyncio.wait_for(task, 10)).id == "between"
             await visits.aclose()
+
+
+@pytest.mark.parametrize("server_offset", [timedelta(days=-2), timedelta(days=3)])
+async def test_start_before_a_restart_by_the_clock_of_the_server(tmp_path: Path, server_offset: timedelta) -> None:
+    """If no request succeeds before a new watch is stopped, the next run computes its start by the server's clock."""
+    state, rows, is_down = tmp_path / "state", list[dict[str, Any]](), True
+
+    async def respond(request: web.Request) -> web.Response:
+        if is_down:
+            return web.Response(status=503)
+        body = await request.json()
+        found = [row for row in rows if body["start_date"] <= str(row["attributes"])[16:26] <= body["end_date"]]
+        meta = {"pagination": {"page_count": 1, "total_count": len(found)}}
+        now = format_datetime(datetime.now(UTC) + server_offset, usegmt=True)
+        return web.json_response({"data": found, "meta": meta}, headers={"Date": now})
+
+    async def deliver(polls: int) -> list[str]:
+        statuses, delivered = list[WatchStatus](), list[str]()
+        async with aclosing(lf.web_visits.watch(every=1, state=state, on_status=statuses.append)) as visits:
+            task = asyncio.ensure_future(anext(visits))
+            while len(statuses) < polls and not task.done():
+                await asyncio.sleep(0.01)
+            if task.done():
+                delivered.append(task.result().id)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        return delivered
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        assert await deliver(1) == []
+        now, is_down = datetime.now(UTC) + server_offset, False
+        for name, minutes in {"before": -10, "between": 0}.items():
+            rows.append({"id": name, "attributes": {"started_at": (now + timedelta(minutes=minutes)).isoformat()}})
+        await asyncio.sleep(1.1)  # the Date header has whole seconds
+        assert await deliver(1) == ["between"]
+    assert b'"opened_on":null' in state.read_bytes()
+
+
+def test_start_by_the_clock_of_the_server() -> None:
+    """The start of an earlier run is moved by the difference of the clocks, and is not in the future."""
+    now, opened = EPOCH + timedelta(hours=1), EPOCH
+    assert by_server_clock(opened, now, now) == opened
+    assert by_server_clock(opened, now, now - timedelta(days=2)) == opened - timedelta(days=2)
+    assert by_server_clock(opened + timedelta(days=9), now, now) == now
+    assert by_server_clock(datetime(1970, 1, 1, tzinfo=UTC), now, now) == now
+
+
+@pytest.mark.parametrize("days", [-400, -3, -2])
+async def test_gateway_with_another_clock(days: int) -> None:
+    """The clock of a gateway that rejects requests does not make a new watch deliver older visits."""
+    now, responses = datetime.now(UTC), 0
+    rows = [{"id": "old", "attributes": {"started_at": (now - timedelta(minutes=2)).isoformat()}}]
+    wrong = format_datetime(now + timedelta(days=days), usegmt=True)
+    statuses, delivered = list[WatchStatus](), list[str]()
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal responses
+        responses += 1
+        if responses in {2, 3}:
+            return web.Response(status=502, headers={"Date": wrong})
+        body = await request.json()
+        found = [row for row in rows if body["start_date"] <= str(row["attributes"])[16:26] <= body["end_date"]]
+        meta = {"pagination": {"page_count": 1, "total_count": len(found)}}
+        return web.json_response({"data": found, "meta": meta})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        watch = lf.web_visits.watch(every=1, on_status=statuses.append)
+        task = asyncio.create_task(watch_for(watch, 60, delivered))
+        while len(statuses) < 4:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert delivered == []
+
+
+@pytest.mark.parametrize("days", [-400, -2])
+def test_clock_behind_at_the_first_reading(server: VisitServer, run: Any, days: int) -> None:
+    """If the clock is set back after the start, the first reading does not contain it and does not end the start."""
+    server.add("old", EPOCH - timedelta(hours=1))
+    server.failing_searches = 1
+    watch = server.watch(every=600)
+
+    async def deliver() -> list[str]:
+        task = asyncio.ensure_future(watch_for(watch, 3_000))
+        await asyncio.sleep(300)
+        server.offset = timedelta(days)
+        await asyncio.sleep(600)
+        server.offset = timedelta(0)
+        return await task
+
+    assert run(deliver()) == []
 
 
 async def deliver_after(dates: list[datetime], header: str, since: str, polls: int) -> list[str]:

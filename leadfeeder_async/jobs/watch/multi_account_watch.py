@@ -63,6 +63,8 @@ class MultiAccountWatch:
         finally:
             output.close()
         errors = [account_error(account_id, error) for account_id, error in self._ended.items()]
+        if not errors:
+            raise LeadfeederError("A watch was canceled from inside, for example by a hook or a credential.")
         raise with_notes(errors[0], errors[1:])
 
     async def _watch(self, account_id: str, output: MemoryObjectSendStream[AccountDelivery]) -> None:

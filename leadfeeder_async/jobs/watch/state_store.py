@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
@@ -47,7 +48,7 @@ class StateJournal(Protocol):
     """The name of the file or store, for errors."""
 
     def open(self) -> AbstractAsyncContextManager[None]:
-        """Keep the state for this watch alone."""
+        """Lock the state, so that no other watch uses it."""
         ...
 
     async def load(self) -> bytes:
@@ -83,13 +84,16 @@ class StoreJournal:
 
     async def load(self) -> bytes:
         """Return the saved bytes. They are empty if nothing was saved."""
-        return b"" if self._store is None else await self._store.load() or b""
+        if self._store is None:
+            return b""
+        with self._translate_cancellation("loaded"):
+            return _check_bytes(await self._store.load(), self.name)
 
     async def save(self, state: WatchState) -> None:
         """Save a state, also if the watch is being canceled."""
         if self._store is None:
             return
-        with anyio.move_on_after(SAVE_TIMEOUT, shield=True) as scope:
+        with anyio.move_on_after(SAVE_TIMEOUT, shield=True) as scope, self._translate_cancellation("saved"):
             await self._store.save(encode_state(state))
         if scope.cancelled_caught:
             raise CheckpointError(
@@ -100,6 +104,30 @@ class StoreJournal:
     async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:  # noqa: ARG002 - as FileJournal
         """Save the state."""
         await self.save(state)
+
+    @contextmanager
+    def _translate_cancellation(self, action: str) -> Generator[None]:
+        """Raise CheckpointError if the store raises CancelledError by itself, which would end the watch in silence."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise CheckpointError(
+                f"{self.name} was not {action}, because the store raised CancelledError.", hint="Check the store."
+            ) from None
+
+
+def _check_bytes(data: object, name: str) -> bytes:
+    if data is None:
+        return b""
+    if not isinstance(data, bytes | bytearray):
+        raise CheckpointError(
+            f"{name} was not read, because load() returned {type(data).__name__} instead of bytes.",
+            hint="Return the bytes that save() received. A Redis client needs decode_responses=False.",
+        )
+    return bytes(data)
 
 
 class FileJournal:
@@ -152,9 +180,12 @@ class FileJournal:
                 os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # for the owner only
             write_atomically(self._path, encode_state(state), self._path)
 
-    async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:  # noqa: ARG002 - as StoreJournal
-        """Append a line, and wait until it is on the disk."""
+    async def acknowledge(self, state: WatchState, visit: Acknowledged) -> None:
+        """Append a line, and wait until it is on the disk. If the file was deleted, save the state again."""
         with translate_os_errors(self._path, _HINT):
+            if not self._path.exists():
+                await self.save(state)
+                return
             if self._file is None:
                 self._file = self._path.open("ab", buffering=0)
             size, line = os.fstat(self._file.fileno()).st_size, encode_acknowledged(visit)

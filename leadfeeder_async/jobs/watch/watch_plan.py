@@ -10,6 +10,7 @@ from enum import Enum
 import msgspec
 
 from leadfeeder_async._core.monthly_quota import next_month
+from leadfeeder_async._core.server_clock import PLAUSIBLE_YEARS
 from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 
@@ -124,6 +125,19 @@ def window_to_watch(floor: date, newest: date | None, today: date, days_ahead: i
 def first_day_of_lookback(day: date, lookback_days: int) -> date:
     """Return the first day to watch before a day, one day earlier, because the API's days may be west of UTC."""
     return day - timedelta(lookback_days + 1)
+
+
+def by_server_clock(opened_on: datetime, local_now: datetime, server_now: datetime) -> datetime:
+    """Return the time of the server at which a watch was opened by an earlier run.
+
+    Args:
+        opened_on: The local time at which it was opened.
+        local_now: The local time now. The clock may have been corrected meanwhile.
+        server_now: The time of the server now.
+    """
+    if opened_on.year not in PLAUSIBLE_YEARS:
+        return server_now
+    return min(server_now, opened_on + (server_now - local_now))
 
 
 def next_floor(floor: date, newest: date | None, today: date, lookback_days: int) -> date:

@@ -29,6 +29,8 @@ class WatchState(msgspec.Struct, kw_only=True):
     description: str
     since: datetime
     """Visits that started before are not delivered by the first reading."""
+    opened_on: datetime | None = None
+    """The local time at which a new watch was opened, until a response has shown the time of the server."""
     floor: date
     """The first day that is counted."""
     known: dict[date, list[str]] = msgspec.field(default_factory=dict[date, list[str]])

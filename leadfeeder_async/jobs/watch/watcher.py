@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -39,6 +40,7 @@ from leadfeeder_async.jobs.watch.watch_plan import (
     CountedDays,
     PageRange,
     WatchReading,
+    by_server_clock,
     choose_reading,
     count_in,
     divide_days,
@@ -165,7 +167,7 @@ class VisitWatcher:
         self._now = now
         self._account_id = ""
         self._opened_at: float | None = None
-        """The time at which a new watch was opened, until a response shows the time of the server."""
+        """The time of the event loop at which a new watch was opened."""
         self._known = set[str]()
         self._failures = 0
         self._days_ahead = 1
@@ -228,36 +230,43 @@ class VisitWatcher:
         fingerprint, description = self._query.identify(self._executor.base_url, self._account_id)
         state = decode_state(await self._journal.load(), self._journal.name, fingerprint, description)
         if state is None:
-            since, floor = self._first_range(self._now())
-            state = WatchState(fingerprint=fingerprint, description=description, since=since, floor=floor)
-            self._opened_at = anyio.current_time()
+            now, self._opened_at = datetime.now(UTC), anyio.current_time()
+            since = self._options.since or now
+            floor = self._first_floor(since, now)
+            state = WatchState(
+                fingerprint=fingerprint, description=description, since=since, opened_on=now, floor=floor
+            )
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
         return state
 
-    async def _start_by_server_clock(self, state: WatchState, opened_at: float) -> None:
+    async def _start_by_server_clock(self, state: WatchState, local_start: datetime) -> None:
         """Set the start of a new watch by the clock of the server, which the response to a request shows.
 
         If the clock of this machine is wrong, its time would leave out visits, or deliver older ones.
         """
         yesterday = self._now().date() - ONE_DAY  # today may not have begun in the time zone of the API
         await self._reader.page(DateWindow(yesterday, yesterday), 1, 1)
-        opened_on = self._now() - timedelta(seconds=anyio.current_time() - opened_at)
-        state.since, state.floor = self._first_range(opened_on)
+        now = self._now()
+        if self._opened_at is None:
+            start = by_server_clock(local_start, datetime.now(UTC), now)
+        else:
+            start = now - timedelta(seconds=anyio.current_time() - self._opened_at)
+        if state.since == local_start:
+            state.since = start
+        state.floor, state.opened_on = self._first_floor(state.since, start), None
         await self._journal.save(state)
-        self._opened_at = None
 
-    def _first_range(self, now: datetime) -> tuple[datetime, date]:
-        """Return the earliest start of a visit to deliver, and the first day to count."""
-        since = self._options.since or now
-        return since, first_day_of_lookback(min(since, now).date(), self._options.lookback_days)
+    def _first_floor(self, since: datetime, opened_on: datetime) -> date:
+        """Return the first day to count."""
+        return first_day_of_lookback(min(since, opened_on).date(), self._options.lookback_days)
 
     # A poll
 
     async def _poll(self, state: WatchState) -> AsyncGenerator[tuple[WebVisit, int], None]:
         """Yield the new visits, each with the position of the part whose count includes it, or ``NOT_COUNTED``."""
-        if self._opened_at is not None:
-            await self._start_by_server_clock(state, self._opened_at)
+        if state.opened_on is not None:
+            await self._start_by_server_clock(state, state.opened_on)
         now = self._now()
         today, hour = now.date(), now.replace(minute=0, second=0, microsecond=0)
         if self._ahead_since != hour:  # a rejected day may have begun meanwhile, so it is tried again each hour
@@ -291,7 +300,9 @@ class VisitWatcher:
                 yield visit
         state.forget_before(state.floor)
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
-        state.parts, state.read_on = [self._known_part(counted, window)], today
+        state.parts = [self._known_part(counted, window)]
+        if state.read_on is not None or first_day_of_lookback(today, self._options.lookback_days) >= state.floor:
+            state.read_on = today  # otherwise the days before the start were read, because a clock was behind
         state.complete_until = state.newest
         self._divide(state)
         await self._journal.save(state)
@@ -494,7 +505,7 @@ class VisitWatcher:
         if self._options.on_status is not None:
             try:
                 self._options.on_status(status)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # a canceled future of the user must not end the watch
                 logger.exception("on_status failed")
 
 
