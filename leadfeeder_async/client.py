@@ -493,7 +493,7 @@ class AsyncLeadfeeder:
 
         While the caller processes a visit, the other accounts are polled until each has a visit to deliver.
 
-        Contract: ``search_web_visits``, scope ``web_visits:read``.
+        API operation: ``search_web_visits``, scope ``web_visits:read``.
 
         Args:
             account_ids: The accounts, at least one.

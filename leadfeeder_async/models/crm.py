@@ -48,7 +48,7 @@ class CRMRecordRelationships(Model, frozen=True, kw_only=True, gc=False, repr_om
 class CRMRecord(Record, frozen=True, kw_only=True, gc=False, repr_omit_defaults=True):
     """An organization, contact or lead in the CRM. ``type`` is the kind of record.
 
-    Contract: ``CRMRecordV1``, ``CRMOrganizationV1``, ``CRMContactV1``, ``CRMLeadV1``.
+    API schemas: ``CRMRecordV1``, ``CRMOrganizationV1``, ``CRMContactV1``, ``CRMLeadV1``.
     """
 
     id: str

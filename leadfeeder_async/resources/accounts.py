@@ -31,7 +31,7 @@ class Accounts:
 
         ``(await lf.accounts.list()).data``
 
-        Contract: ``list_accounts``, scope ``accounts:read``.
+        API operation: ``list_accounts``, scope ``accounts:read``.
 
         Returns:
             All accounts, with their ids and names.
@@ -52,7 +52,7 @@ class Accounts:
 
         ``(await lf.accounts.get()).data.credits``
 
-        Contract: ``list_accounts`` with ``account_id``, scope ``accounts:read``.
+        API operation: ``list_accounts`` with ``account_id``, scope ``accounts:read``.
 
         Args:
             account_id: The account to use. Defaults to the account of the client.
@@ -92,7 +92,7 @@ class Users:
 
         ``(await lf.users.me()).data.email``
 
-        Contract: ``get_current_user``.
+        API operation: ``get_current_user``.
 
         Returns:
             The user, with name, email address and role.

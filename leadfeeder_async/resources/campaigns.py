@@ -52,7 +52,7 @@ class Campaigns:
 
         ``async for campaign in lf.campaigns.list(include=["campaign_summary"])``
 
-        Contract: ``list_campaigns``.
+        API operation: ``list_campaigns``.
 
         Args:
             include: Relationships to return: ``campaign_summary``, ``campaign_settings``, ``campaign_locations``,
@@ -85,7 +85,7 @@ class Campaigns:
 
         ``(await lf.campaigns.get("cmp-4")).data.attributes.status``
 
-        Contract: ``get_campaign`` (path inferred).
+        API operation: ``get_campaign`` (inferred path).
 
         Args:
             campaign_id: The id of the campaign.
@@ -124,7 +124,7 @@ class Campaigns:
 
         ``async for row in lf.campaigns.stats("cmp-4", start_period=..., end_period=..., frequency="daily")``
 
-        Contract: ``get_campaign_stats`` (path inferred).
+        API operation: ``get_campaign_stats`` (inferred path).
 
         Args:
             campaign_id: The id of the campaign.

@@ -161,7 +161,7 @@ class Companies:
 
         ``await lf.companies.get("159001425", include=["tags"])``
 
-        Contract: ``get_company``, scope ``companies:read``.
+        API operation: ``get_company``, scope ``companies:read``.
 
         Args:
             company_id: The id of the company. Ids of merged companies are accepted.
@@ -204,7 +204,7 @@ class Companies:
 
         ``async for company in lf.companies.get_many(ids)``
 
-        Contract: ``retrieve_companies``, scope ``companies:read``.
+        API operation: ``retrieve_companies``, scope ``companies:read``.
 
         Args:
             ids: The ids of the companies. Ids of merged companies are accepted.
@@ -251,7 +251,7 @@ class Companies:
 
         ``(await lf.companies.financials("159001425")).data[0].attributes.revenue``
 
-        Contract: ``get_company_financials``, scope ``companies:read``.
+        API operation: ``get_company_financials``, scope ``companies:read``.
 
         Args:
             company_id: The id of the company.
@@ -290,7 +290,7 @@ class Companies:
 
         ``async for signal in lf.companies.search_signals(company_ids=["159001425"], categories=["job_ads"])``
 
-        Contract: ``search_company_signals`` (path inferred), scope ``companies:read``.
+        API operation: ``search_company_signals`` (inferred path), scope ``companies:read``.
 
         Args:
             company_ids: The ids of the companies.
@@ -353,7 +353,7 @@ class Companies:
 
         ``async for company in lf.companies.search(search_terms=["robotics"], limit=250)``
 
-        Contract: ``search_companies``, scope ``companies:read``.
+        API operation: ``search_companies``, scope ``companies:read``.
 
         Args:
             search_terms: Words to search for.
@@ -415,7 +415,7 @@ class Companies:
 
         ``await lf.companies.match([{"company_name": "Nordlicht"}, {"url": "nordlicht.test"}], 3)``
 
-        Contract: ``match_companies``, scope ``companies:read``.
+        API operation: ``match_companies``, scope ``companies:read``.
 
         Args:
             companies: 1 to 200 companies to match, each as a :class:`~leadfeeder_async.models.CompanyMatchInput` or a
@@ -454,7 +454,7 @@ class Companies:
 
         ``(await lf.companies.ips(["159001425"])).data[0].ip_addresses``
 
-        Contract: ``retrieve_company_ips`` (path inferred), scope ``companies:read``.
+        API operation: ``retrieve_company_ips`` (inferred path), scope ``companies:read``.
 
         Args:
             company_ids: The ids of 1 to 100 companies.
@@ -496,7 +496,7 @@ class Companies:
 
         ``await lf.companies.add_to_lists("159001425", ["8101"])``
 
-        Contract: ``add_company_to_lists``, scope ``companies:write``.
+        API operation: ``add_company_to_lists``, scope ``companies:write``.
 
         Args:
             company_id: The id of the company.
@@ -535,7 +535,7 @@ class Companies:
 
         The request is a DELETE with a body. Some proxies drop the body.
 
-        Contract: ``remove_company_from_lists`` (path inferred), scope ``companies:write``.
+        API operation: ``remove_company_from_lists`` (inferred path), scope ``companies:write``.
 
         Args:
             company_id: The id of the company.
@@ -574,7 +574,7 @@ class Companies:
 
         ``await lf.companies.assign_tags("159001425", ["7001"])``
 
-        Contract: ``assign_tags_to_company``, scope ``companies:write``.
+        API operation: ``assign_tags_to_company``, scope ``companies:write``.
 
         Args:
             company_id: The id of the company.
@@ -613,7 +613,7 @@ class Companies:
 
         The request is a DELETE with a body. Some proxies drop the body.
 
-        Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
+        API operation: ``unassign_tags_from_company`` (inferred path), scope ``companies:write``.
 
         Args:
             company_id: The id of the company.

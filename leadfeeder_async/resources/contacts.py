@@ -78,7 +78,7 @@ class Contacts:
 
         ``await lf.contacts.get("52200417", include=["company"])``
 
-        Contract: ``get_contact``, scope ``contacts:read``.
+        API operation: ``get_contact``, scope ``contacts:read``.
 
         Args:
             contact_id: The id of the contact.
@@ -117,7 +117,7 @@ class Contacts:
 
         ``async for contact in lf.contacts.get_many(ids)``
 
-        Contract: ``retrieve_contacts``, scope ``contacts:read``.
+        API operation: ``retrieve_contacts``, scope ``contacts:read``.
 
         Args:
             ids: The ids of the contacts.
@@ -178,7 +178,7 @@ class Contacts:
 
         The departments, hierarchy levels and affiliations are not all published.
 
-        Contract: ``search_contacts``, scope ``contacts:read``.
+        API operation: ``search_contacts``, scope ``contacts:read``.
 
         Args:
             search_terms: Words to search for.
@@ -237,7 +237,7 @@ class Contacts:
 
         ``await lf.contacts.add_to_lists("52200417", ["8102"])``
 
-        Contract: ``add_contact_to_lists``, scope ``contacts:write``.
+        API operation: ``add_contact_to_lists``, scope ``contacts:write``.
 
         Args:
             contact_id: The id of the contact.
@@ -276,7 +276,7 @@ class Contacts:
 
         The request is a DELETE with a body. Some proxies drop the body.
 
-        Contract: ``remove_contact_from_lists`` (path inferred), scope ``contacts:write``.
+        API operation: ``remove_contact_from_lists`` (inferred path), scope ``contacts:write``.
 
         Args:
             contact_id: The id of the contact.

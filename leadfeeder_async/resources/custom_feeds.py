@@ -72,7 +72,7 @@ class CustomFeeds:
 
         ``async for feed in lf.custom_feeds.list(include=["folder"])``
 
-        Contract: ``retrieve_custom_feeds``, scope ``web_visits:read``.
+        API operation: ``retrieve_custom_feeds``, scope ``web_visits:read``.
 
         Args:
             include: Relationships to return with all attributes: ``folder``, ``connected_list``.
@@ -116,7 +116,7 @@ class CustomFeeds:
 
         ``await lf.custom_feeds.create(name="Pricing page", filters=[...])``
 
-        Contract: ``create_custom_feed`` (path inferred), scope ``web_visits:write``.
+        API operation: ``create_custom_feed`` (inferred path), scope ``web_visits:write``.
 
         Args:
             name: The name of the feed.
@@ -150,7 +150,7 @@ class CustomFeeds:
 
         ``await lf.custom_feeds.get("0d5b2a44")``
 
-        Contract: ``get_custom_feed`` (path inferred), scope ``web_visits:read``.
+        API operation: ``get_custom_feed`` (inferred path), scope ``web_visits:read``.
 
         Args:
             custom_feed_id: The id of the feed.
@@ -189,7 +189,7 @@ class CustomFeeds:
 
         ``await lf.custom_feeds.update("0d5b2a44", name="Pricing")``
 
-        Contract: ``update_custom_feed`` (path inferred), scope ``web_visits:write``.
+        API operation: ``update_custom_feed`` (inferred path), scope ``web_visits:write``.
 
         Args:
             custom_feed_id: The id of the feed.
@@ -227,7 +227,7 @@ class CustomFeeds:
 
         ``await lf.custom_feeds.delete("0d5b2a44")``
 
-        Contract: ``delete_custom_feed`` (path inferred), scope ``web_visits:write``.
+        API operation: ``delete_custom_feed`` (inferred path), scope ``web_visits:write``.
 
         Args:
             custom_feed_id: The id of the feed.
@@ -256,7 +256,7 @@ class CustomFeeds:
 
         ``(await lf.custom_feeds.folders(include=["custom_feeds"])).data``
 
-        Contract: ``retrieve_custom_feed_folders`` (path inferred), scope ``web_visits:read``.
+        API operation: ``retrieve_custom_feed_folders`` (inferred path), scope ``web_visits:read``.
 
         Args:
             include: Relationships to return with all attributes: ``custom_feeds``.

@@ -63,7 +63,7 @@ class CustomFields:
 
         ``async for field in lf.custom_fields.list(scope="company")``
 
-        Contract: ``retrieve_custom_fields`` (path inferred), scope ``custom_fields:read``.
+        API operation: ``retrieve_custom_fields`` (inferred path), scope ``custom_fields:read``.
 
         Args:
             scope: ``company`` or ``contact``. None returns both.
@@ -108,7 +108,7 @@ class CustomFields:
 
         ``await lf.custom_fields.create(name="Tier", scope="company", type="select", options=["gold"])``
 
-        Contract: ``create_custom_field`` (path inferred), scope ``custom_fields:write``.
+        API operation: ``create_custom_field`` (inferred path), scope ``custom_fields:write``.
 
         Args:
             name: The name of the field.
@@ -144,7 +144,7 @@ class CustomFields:
 
         ``await lf.custom_fields.get("contract_tier")``
 
-        Contract: ``get_custom_field`` (path inferred), scope ``custom_fields:read``.
+        API operation: ``get_custom_field`` (inferred path), scope ``custom_fields:read``.
 
         Args:
             custom_field_id: The id of the field, which is its internal name.
@@ -179,7 +179,7 @@ class CustomFields:
 
         ``await lf.custom_fields.update("contract_tier", name="Tier")``
 
-        Contract: ``update_custom_field`` (path inferred), scope ``custom_fields:write``.
+        API operation: ``update_custom_field`` (inferred path), scope ``custom_fields:write``.
 
         Args:
             custom_field_id: The id of the field, which is its internal name.
@@ -213,7 +213,7 @@ class CustomFields:
 
         ``await lf.custom_fields.delete("contract_tier")``
 
-        Contract: ``delete_custom_field`` (path inferred), scope ``custom_fields:write``.
+        API operation: ``delete_custom_field`` (inferred path), scope ``custom_fields:write``.
 
         Args:
             custom_field_id: The id of the field, which is its internal name.

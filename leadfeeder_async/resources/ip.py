@@ -38,7 +38,7 @@ class Ip:
 
         ``(await lf.ip.enrich("203.0.113.17")).data.company``
 
-        Contract: ``enrich_ip``, scope ``companies:read``.
+        API operation: ``enrich_ip``, scope ``companies:read``.
 
         Args:
             ip: An IPv4 or IPv6 address, as a string or an object of the module ``ipaddress``.

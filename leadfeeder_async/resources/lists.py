@@ -52,7 +52,7 @@ class Lists:
 
         ``async for company_list in lf.lists.list(scope="company")``
 
-        Contract: ``retrieve_lists``, scope ``lists:read``.
+        API operation: ``retrieve_lists``, scope ``lists:read``.
 
         Args:
             scope: ``company`` or ``contact``.
@@ -85,7 +85,7 @@ class Lists:
 
         ``await lf.lists.create(name="DACH", scope="company")``
 
-        Contract: ``create_list``, scope ``lists:write``.
+        API operation: ``create_list``, scope ``lists:write``.
 
         Args:
             name: The name of the list.
@@ -116,7 +116,7 @@ class Lists:
         Case, additional spaces and the Unicode form of names are ignored. Concurrent calls of one client create one
         list. Other programs may create the same list at the same moment.
 
-        Contract: ``retrieve_lists``, ``create_list``, scopes ``lists:read`` and ``lists:write``.
+        API operations: ``retrieve_lists``, ``create_list``, scopes ``lists:read`` and ``lists:write``.
 
         Args:
             name: The name of the list.
@@ -152,7 +152,7 @@ class Lists:
 
         ``(await lf.lists.get("8101")).data.attributes.item_count``
 
-        Contract: ``get_list``, scope ``lists:read``.
+        API operation: ``get_list``, scope ``lists:read``.
 
         Args:
             list_id: The id of the list.
@@ -180,7 +180,7 @@ class Lists:
 
         ``await lf.lists.update("8101", name="DACH 2027")``
 
-        Contract: ``update_list`` (path inferred), scope ``lists:write``.
+        API operation: ``update_list`` (inferred path), scope ``lists:write``.
 
         Args:
             list_id: The id of the list.
@@ -208,7 +208,7 @@ class Lists:
 
         ``await lf.lists.delete("8101")``
 
-        Contract: ``delete_list``, scope ``lists:write``.
+        API operation: ``delete_list``, scope ``lists:write``.
 
         Args:
             list_id: The id of the list.
@@ -237,7 +237,7 @@ class Lists:
 
         ``ids = [item.id async for item in lf.lists.items("8101")]``
 
-        Contract: ``list_items``.
+        API operation: ``list_items``.
 
         Args:
             list_id: The id of the list.

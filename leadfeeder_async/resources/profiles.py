@@ -26,7 +26,7 @@ class Icps:
 
         ``async for profile in lf.icps.list()``
 
-        Contract: ``list_icps`` (path inferred).
+        API operation: ``list_icps`` (inferred path).
 
         Args:
             limit: The maximum number of records in total. None returns all records.
@@ -52,7 +52,7 @@ class Icps:
 
         ``(await lf.icps.get("icp-12")).data.attributes.criteria``
 
-        Contract: ``get_icp`` (path inferred).
+        API operation: ``get_icp`` (inferred path).
 
         Args:
             icp_id: The id of the profile.
@@ -83,7 +83,7 @@ class BuyerPersonas:
 
         ``async for persona in lf.buyer_personas.list()``
 
-        Contract: ``list_buyer_personas`` (path inferred).
+        API operation: ``list_buyer_personas`` (inferred path).
 
         Args:
             limit: The maximum number of records in total. None returns all records.
@@ -109,7 +109,7 @@ class BuyerPersonas:
 
         ``(await lf.buyer_personas.get("bp-31")).data.attributes.criteria``
 
-        Contract: ``get_buyer_persona`` (path inferred).
+        API operation: ``get_buyer_persona`` (inferred path).
 
         Args:
             buyer_persona_id: The id of the persona.

@@ -29,7 +29,7 @@ class Reference:
 
         ``[industry.code for industry in (await lf.reference.industries()).data]``
 
-        Contract: ``list_industries`` (path inferred). If it raises NotFoundError, set the path with
+        API operation: ``list_industries`` (inferred path). If it raises NotFoundError, set the path with
         ``AsyncLeadfeeder(paths={"list_industries": "/v1/..."})``.
 
         Args:

@@ -46,7 +46,7 @@ class Tags:
 
         ``async for tag in lf.tags.list()``
 
-        Contract: ``retrieve_tags``, scope ``tags:read``.
+        API operation: ``retrieve_tags``, scope ``tags:read``.
 
         Args:
             page_size: The number of records per request, 1 to 100.
@@ -81,7 +81,7 @@ class Tags:
 
         ``await lf.tags.create(name="Hot lead", color=3)``
 
-        Contract: ``create_tag``, scope ``tags:write``.
+        API operation: ``create_tag``, scope ``tags:write``.
 
         Args:
             name: The name of the tag.
@@ -112,7 +112,7 @@ class Tags:
         Case, additional spaces and the Unicode form of names are ignored. Concurrent calls of one client create one
         tag. Other programs may create the same tag at the same moment.
 
-        Contract: ``retrieve_tags``, ``create_tag``, scopes ``tags:read`` and ``tags:write``.
+        API operations: ``retrieve_tags``, ``create_tag``, scopes ``tags:read`` and ``tags:write``.
 
         Args:
             name: The name of the tag.
@@ -148,7 +148,7 @@ class Tags:
 
         ``(await lf.tags.get("7001")).data.name``
 
-        Contract: ``get_tag`` (path inferred), scope ``tags:read``.
+        API operation: ``get_tag`` (inferred path), scope ``tags:read``.
 
         Args:
             tag_id: The id of the tag.
@@ -180,7 +180,7 @@ class Tags:
 
         ``await lf.tags.update("7001", name="Warm lead")``
 
-        Contract: ``update_tag`` (path inferred), scope ``tags:write``.
+        API operation: ``update_tag`` (inferred path), scope ``tags:write``.
 
         Args:
             tag_id: The id of the tag.
@@ -210,7 +210,7 @@ class Tags:
 
         ``await lf.tags.delete("7001")``
 
-        Contract: ``delete_tag`` (path inferred), scope ``tags:write``.
+        API operation: ``delete_tag`` (inferred path), scope ``tags:write``.
 
         Args:
             tag_id: The id of the tag.

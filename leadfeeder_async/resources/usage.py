@@ -34,7 +34,7 @@ class Usage:
         The client remembers the number of requests in the current month. If 95 % of ``monthly_quota`` are used, the
         client treats a 429 as the end of the quota.
 
-        Contract: ``get_usage``, scope ``usage:read``.
+        API operation: ``get_usage``, scope ``usage:read``.
 
         Args:
             start_period: The first month, as ``YYYY-MM``.

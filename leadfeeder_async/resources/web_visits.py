@@ -92,7 +92,7 @@ class WebVisits:
 
         ``async for visit in lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-30")``
 
-        Contract: ``search_web_visits``, scope ``web_visits:read``.
+        API operation: ``search_web_visits``, scope ``web_visits:read``.
 
         Args:
             start_date: The first day, as a date or ``YYYY-MM-DD``.
@@ -198,7 +198,7 @@ class WebVisits:
         need one more request for each started hundred, and sometimes one more. All visits of the lookback are read once
         a day, and whenever the number of new visits differs from the growth of the count.
 
-        Contract: ``search_web_visits``, scope ``web_visits:read``.
+        API operation: ``search_web_visits``, scope ``web_visits:read``.
 
         Args:
             every: Seconds between two polls, 1 to 86,400. A warning is logged if polls need more than a tenth of the
@@ -261,7 +261,7 @@ class WebVisits:
 
         ``async for row in lf.web_visits.companies(start_date="2026-11-01", end_date="2026-11-30")``
 
-        Contract: ``retrieve_visitor_companies``, scope ``web_visits:read``.
+        API operation: ``retrieve_visitor_companies``, scope ``web_visits:read``.
 
         Args:
             start_date: The first day, as a date or ``YYYY-MM-DD``.
@@ -303,7 +303,7 @@ class WebVisits:
 
         ``(await lf.web_visits.tracker_script()).data.status``
 
-        Contract: ``get_web_visits_tracker_script`` (path inferred), scope ``web_visits:read``.
+        API operation: ``get_web_visits_tracker_script`` (inferred path), scope ``web_visits:read``.
 
         Args:
             account_id: The account to use. Defaults to the account of the client.

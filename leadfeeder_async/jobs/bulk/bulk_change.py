@@ -268,7 +268,7 @@ class Bulk:
 
         ``summary = await lf.bulk.assign_tags(company_ids, ["7001"]).run()``
 
-        One request is sent per company. Contract: ``assign_tags_to_company``, scope ``companies:write``.
+        One request is sent per company. API operation: ``assign_tags_to_company``, scope ``companies:write``.
 
         Args:
             company_ids: The ids of the companies: any iterable or async iterable, of any length.
@@ -303,7 +303,7 @@ class Bulk:
 
         One request is sent per company. It is a DELETE with a body, which some proxies drop.
 
-        Contract: ``unassign_tags_from_company`` (path inferred), scope ``companies:write``.
+        API operation: ``unassign_tags_from_company`` (inferred path), scope ``companies:write``.
 
         Args:
             company_ids: The ids of the companies: any iterable or async iterable, of any length.
@@ -339,7 +339,7 @@ class Bulk:
 
         ``await lf.bulk.add_to_lists(company_ids, ["8101"]).to_file("added.ndjson", resume=True)``
 
-        One request is sent per record. Contract: ``add_company_to_lists``, ``add_contact_to_lists``.
+        One request is sent per record. API operations: ``add_company_to_lists``, ``add_contact_to_lists``.
 
         Args:
             ids: The ids of the companies or contacts: any iterable or async iterable, of any length.
@@ -378,7 +378,7 @@ class Bulk:
 
         One request is sent per record. It is a DELETE with a body, which some proxies drop.
 
-        Contract: ``remove_company_from_lists``, ``remove_contact_from_lists`` (paths inferred).
+        API operations: ``remove_company_from_lists``, ``remove_contact_from_lists`` (inferred paths).
 
         Args:
             ids: The ids of the companies or contacts: any iterable or async iterable, of any length.

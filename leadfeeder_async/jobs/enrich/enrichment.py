@@ -272,7 +272,7 @@ class Enrichments:
         Keys are matched in requests of up to 200 keys, and companies are fetched in requests of up to 100 ids. Each key
         is matched once and each company is fetched once, regardless of how often they appear. If the server rejects a
         request, it is split until the invalid rows are alone. A request that may have been charged is never retried.
-        Contract: ``match_companies``, ``retrieve_companies``.
+        API operations: ``match_companies``, ``retrieve_companies``.
 
         Args:
             rows: Any iterable or async iterable. A row is a key, or a mapping of columns. Other rows are unusable.
@@ -343,7 +343,7 @@ class Enrichments:
 
         One request is sent for each distinct address. Addresses that are not public (private, reserved or for
         documentation) are ``unusable`` and are not sent. If no company is known, the outcome is ``not_found``, and the
-        record contains the location and the network. Contract: ``enrich_ip``.
+        record contains the location and the network. API operation: ``enrich_ip``.
 
         Args:
             ips: Any iterable or async iterable. A row is an address, or a mapping of columns.
