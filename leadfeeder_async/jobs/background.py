@@ -53,6 +53,38 @@ class ChangeSignal:
         await self._event.wait()
 
 
+class StagedJob:
+    """A job whose stages are tasks of one group. After the first error, it reads and sends nothing more.
+
+    The results of requests in flight are still returned before the error is raised.
+    """
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+        self._later_errors = list[Exception]()
+        self._reading = anyio.CancelScope()
+        """Around each read of the input, which may take any time."""
+        self._is_complete = False
+        self._changed = ChangeSignal()
+
+    def _abort(self, error: Exception) -> None:
+        error = error.with_traceback(None)  # its frames may hold a body, in which some servers echo the key
+        if self._error is None:
+            self._error = error
+        else:
+            self._later_errors.append(error)
+        self._reading.cancel()
+        self._changed.notify()
+
+    def _raise_error(self) -> None:
+        """Raise the first error after all stages have ended, never an exception group."""
+        if self._error is not None:
+            raise with_notes(self._error, self._later_errors)
+        if not self._is_complete:
+            # A task group ends silently if one of its tasks raises CancelledError on its own.
+            raise asyncio.CancelledError("The input or a request was canceled.")
+
+
 def with_notes(error: Exception, later_errors: Sequence[Exception]) -> Exception:
     """Add the other errors as notes, each message once."""
     messages = dict.fromkeys(f"{type(other).__name__}: {_message(other)}" for other in (error, *later_errors))

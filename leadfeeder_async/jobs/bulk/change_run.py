@@ -6,7 +6,6 @@ not taken their results. This limits the memory, and the requests while the call
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from contextlib import aclosing
@@ -21,7 +20,7 @@ from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.error_mapping import partial_errors
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import CheckpointError, InvalidIdError, LeadfeederError
-from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
+from leadfeeder_async.jobs.background import StagedJob, batches_from_task
 from leadfeeder_async.jobs.bulk.change_queue import ChangeDecision, ChangeQueue, QueuedChange
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary, ChangeLine
 from leadfeeder_async.jobs.row_reader import RowReader
@@ -55,7 +54,7 @@ class PendingChange(msgspec.Struct, eq=False):
     line: ChangeLine | None = None
 
 
-class ChangeRun:
+class ChangeRun(StagedJob):
     """One run of a bulk change. It can be used once.
 
     Args:
@@ -80,6 +79,7 @@ class ChangeRun:
         previous_lines: Iterator[ChangeLine],
         previous_rows: int,
     ) -> None:
+        super().__init__()
         self.summary = BulkSummary()
         self._executor = executor
         self._change = change
@@ -96,11 +96,6 @@ class ChangeRun:
         self._read = self._pending = 0
         self._has_input_ended = False
         self._is_sent = False
-        self._is_complete = False
-        self._reading = anyio.CancelScope()
-        self._error: Exception | None = None
-        self._later_errors = list[Exception]()
-        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ChangeLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them."""
@@ -112,7 +107,7 @@ class ChangeRun:
                 self._changed.notify()
 
     async def _run(self, output: MemoryObjectSendStream[list[ChangeLine]]) -> None:
-        """Run all stages. Raise the first error that stopped them, never an exception group."""
+        """Run all stages, and raise the first error that stopped them."""
         try:
             with RowReader(self._ids) as reader:
                 async with anyio.create_task_group() as group:
@@ -125,20 +120,7 @@ class ChangeRun:
                 self._abort(error)
         finally:
             output.close()
-        if self._error is not None:
-            raise with_notes(self._error, self._later_errors)
-        if not self._is_complete:
-            # A task group ends silently if one of its tasks raises CancelledError on its own.
-            raise asyncio.CancelledError("The input or a request was canceled.")
-
-    def _abort(self, error: Exception) -> None:
-        """Read and send nothing more. The results of requests in flight are still emitted before the error."""
-        if self._error is None:
-            self._error = error
-        else:
-            self._later_errors.append(error)
-        self._reading.cancel()
-        self._changed.notify()
+        self._raise_error()
 
     async def _read_ids(self, reader: RowReader[str]) -> None:
         while self._error is None and not reader.has_ended:

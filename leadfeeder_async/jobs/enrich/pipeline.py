@@ -15,7 +15,6 @@ emit. If the caller does not take results, only as many requests are sent as can
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -33,7 +32,7 @@ from msgspec.structs import replace
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import CheckpointError, ConfigurationError, DecodeError, LeadfeederError
-from leadfeeder_async.jobs.background import ChangeSignal, batches_from_task, with_notes
+from leadfeeder_async.jobs.background import StagedJob, batches_from_task
 from leadfeeder_async.jobs.enrich.batch import Batch
 from leadfeeder_async.jobs.enrich.call_meter import CallMeter
 from leadfeeder_async.jobs.enrich.key_normalization import Row
@@ -75,7 +74,7 @@ class InputState(Enum):
     """No more rows are read."""
 
 
-class Pipeline:
+class Pipeline(StagedJob):
     """One run of a job. It can be used once.
 
     Args:
@@ -100,6 +99,7 @@ class Pipeline:
         previous_results: PreviousResults,
         journal: CostJournal,
     ) -> None:
+        super().__init__()
         self.summary = summary
         self.distinct_keys = 0
         self.distinct_records = 0
@@ -137,12 +137,7 @@ class Pipeline:
         """The rows that were read and whose results the caller has not taken."""
         self._max_untaken_rows = MAX_PENDING_ROWS - KEYS_PER_MATCH
         self._input = InputState.READING
-        self._reading = anyio.CancelScope()
         self._is_ordering_done = False
-        self._is_complete = False
-        self._error: Exception | None = None
-        self._later_errors = list[Exception]()
-        self._changed = ChangeSignal()
 
     async def result_batches(self) -> AsyncGenerator[list[ResultLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them."""
@@ -154,7 +149,7 @@ class Pipeline:
                 self._changed.notify()
 
     async def _run(self, output: MemoryObjectSendStream[list[ResultLine]]) -> None:
-        """Run all stages. Raise the first error that stopped them, never an exception group."""
+        """Run all stages, and raise the first error that stopped them."""
         matched_sender, matched_receiver = anyio.create_memory_object_stream[KeyResults](0)
         resolved_sender, resolved_receiver = anyio.create_memory_object_stream[KeyResults](0)
         streams = (output, matched_sender, matched_receiver, resolved_sender, resolved_receiver)
@@ -174,21 +169,7 @@ class Pipeline:
             for stream in streams:
                 stream.close()
             self._cache.close()
-        if self._error is not None:
-            raise with_notes(self._error, self._later_errors)
-        if not self._is_complete:
-            # A task group ends silently if one of its tasks raises CancelledError on its own.
-            raise asyncio.CancelledError("The input or a request was canceled.")
-
-    def _abort(self, error: Exception) -> None:
-        """Read and send nothing more. The results of requests in flight are still returned before the error."""
-        error = error.with_traceback(None)  # its frames may hold a body, in which some servers echo the key
-        if self._error is None:
-            self._error = error
-        else:
-            self._later_errors.append(error)
-        self._reading.cancel()
-        self._changed.notify()
+        self._raise_error()
 
     # read
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from enum import Enum
 from functools import partial
 from typing import TypeAlias
 
@@ -137,6 +138,14 @@ class Delivery:
     async def wait(self) -> None:
         """Wait until the visit is recorded."""
         await self._is_acknowledged.wait()
+
+
+class Decision(Enum):
+    """The next step for a visit that was not known before."""
+
+    DELIVER = "deliver it"
+    IGNORE = "never deliver it, because it is older than the watch or not in the custom feed"
+    WAIT = "wait for the companies of the custom feed"
 
 
 class VisitWatcher:
@@ -394,9 +403,10 @@ class VisitWatcher:
         if self._reader.has_feed:
             await self._find_companies(visits, window)
         for visit in visits:
-            if self._is_wanted(state, visit):
+            decision = self._decide(state, visit)
+            if decision is Decision.DELIVER:
                 wanted.append(visit)
-            elif self._is_unwanted(state, visit):
+            elif decision is Decision.IGNORE:
                 self._record(state, visit, part)
             else:
                 self._undecided[visit.id] = self._still_undecided[visit.id] = _started_at(visit).date()
@@ -429,15 +439,15 @@ class VisitWatcher:
                 self._other_companies |= unknown - companies
             self._problems.extend(problems.problems, problems.count)
 
-    def _is_wanted(self, state: WatchState, visit: WebVisit) -> bool:
+    def _decide(self, state: WatchState, visit: WebVisit) -> Decision:
         if state.read_on is None and _started_at(visit) < state.since:
-            return False
-        return not self._reader.has_feed or (visit.company is not None and visit.company.id in self._companies)
-
-    def _is_unwanted(self, state: WatchState, visit: WebVisit) -> bool:
-        """Return True unless it is unknown whether the company of a visit is in the custom feed."""
-        is_old = state.read_on is None and _started_at(visit) < state.since
-        return is_old or visit.company is None or visit.company.id in self._other_companies
+            return Decision.IGNORE
+        if not self._reader.has_feed:
+            return Decision.DELIVER
+        if visit.company is not None and visit.company.id in self._companies:
+            return Decision.DELIVER
+        is_in_no_feed = visit.company is None or visit.company.id in self._other_companies
+        return Decision.IGNORE if is_in_no_feed else Decision.WAIT
 
     def _divide(self, state: WatchState) -> None:
         """Divide the days if one count would reach the row limit of the API."""
