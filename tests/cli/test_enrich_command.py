@@ -477,7 +477,7 @@ async def test_input_rows_after_resume_and_retry(sandbox: Sandbox, tmp_path: Pat
         "domain,owner\n" + "".join(f"{key},{place}\n" for place, key in enumerate(keys, 1)), encoding="utf-8"
     )
     words = ("enrich", str(source), "--by", "domain", "--out", str(out), "--max-credits", "400")
-    sandbox.latency = 0.3  # so that the signal arrives before the last request ends
+    sandbox.latency = 1.0  # so that the signal arrives before the last request ends
     process = await start(sandbox, *words)
     while sandbox.ledger.count("retrieve_companies") < 3:
         await asyncio.sleep(0.002)

@@ -38,6 +38,7 @@ from leadfeeder_async.jobs.enrich.key_normalization import (
     parse_rules,
     unshared_key,
 )
+from leadfeeder_async.jobs.enrich.table_footer import TableFooter
 from leadfeeder_async.jobs.enrich.table_source import (
     CsvSource,
     SheetSource,
@@ -170,7 +171,9 @@ class InputFile(Iterable[FileRow]):
     def _read_rows(self) -> Generator[FileRow]:
         try:
             if self._source is not None:
-                yield from map(self._header.row, islice(self._source.rows(), self._header.skipped_rows, None))
+                footer = self._header.footer()
+                for row in islice(self._source.rows(), self._header.skipped_rows, None):
+                    yield self._header.row(row, footer)
                 return
             with open_text(self.path, self._encoding) as file:
                 yield from self._json_lines(file) if self._format == "json lines" else _text_lines(file)
@@ -450,9 +453,15 @@ class Header(msgspec.Struct, frozen=True):
             folded_names=fold_names(row.cells),
         )
 
-    def row(self, row: TableRow) -> FileRow:
+    def footer(self) -> TableFooter | None:
+        """Return an object that finds notes and totals below a table with names, for one reading of the table."""
+        return TableFooter(set(self.keys) - self.kinds.keys()) if self.has_names_as_keys else None
+
+    def row(self, row: TableRow, footer: TableFooter | None) -> FileRow:
         """Return a row of the table, with the reason if it cannot be used. Extra cells are named by their position."""
         cells, problem = row.cells, self._problem(row)
+        if footer is not None:
+            problem = footer.problem(row) or problem
         if not self.names and len(cells) == 1:
             return FileRow(cells[0], row.first_line, problem=problem)
         named = dict(zip(self.names, cells, strict=False))

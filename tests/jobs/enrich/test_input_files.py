@@ -443,6 +443,47 @@ def test_notes_that_hide_no_rows(tmp_path: Path, header: str, note: str) -> None
     assert [row.problem for row in InputFile(path, "domain")] == ["", "", ""]
 
 
+NOTE, TOTAL = "a note", "a total"
+
+
+@pytest.mark.parametrize("is_workbook", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ("Acme,acme.test,5|Beta,,7|Total,,12", {4: TOTAL}),
+        ("Acme,acme.test,5|Total: 12,,|Beta,,7", {3: TOTAL}),
+        ("Acme,acme.test,5|Summe,,12 €|Anzahl (1),,", {3: TOTAL, 4: TOTAL}),
+        ("Acme,acme.test,5||Exported by a CRM,,|For internal use,,", {4: NOTE, 5: NOTE}),
+        ("Acme,acme.test,5||,Exported by a CRM,||,,Page 1", {4: NOTE, 6: NOTE}),
+        ("Acme,acme.test,5|Beta,,||Gamma,,", {}),  # companies without other cells
+        ("Acme,acme.test,5|Gamma,,|Total,total.test,5|TotalEnergies,,5|Total,,", {}),
+        ("Sum 41,,5|Countdown,,5|Acme,acme.test,5||Beta,beta.test,", {}),
+    ],
+)
+def test_totals_and_notes_below_a_table(tmp_path: Path, rows: str, found: dict[int, str], *, is_workbook: bool) -> None:
+    """A total, or a note below a blank line, is not looked up as the name of a company. Other rows are."""
+    cells = [row.split(",") if row else [] for row in f"Company,Website,Employees|{rows}".split("|")]
+    path = tmp_path / ("leads.xlsx" if is_workbook else "leads.csv")
+    if is_workbook:
+        path.write_bytes(
+            workbook(("Leads", [[int(cell) if cell.isdigit() else cell for cell in row] for row in cells]))
+        )
+    else:
+        path.write_text("\n".join(";".join(row) for row in cells), encoding="utf-8")
+    for _ in range(2):
+        problems = {row.line: row.problem for row in InputFile(path, "name") if row.problem}
+        assert problems.keys() == found.keys()
+        assert all(text in problems[line] for line, text in found.items())
+    assert not any(row.problem for row in InputFile(path, "domain", column="Website"))
+
+
+def test_long_cells_with_spaces_and_digits(tmp_path: Path) -> None:
+    """Finding totals takes little time for cells of any length."""
+    path = tmp_path / "leads.csv"
+    path.write_text(f"Company,Size\nTotal{' ' * 2_000_000}x,1\nTotal,{'1 ' * 1_000_000}x\n", encoding="utf-8")
+    assert [row.problem for row in InputFile(path, "name")] == ["", ""]
+
+
 CELLS = st.text(alphabet=st.sampled_from("a.test ü;,|\t\"'\r\n\0\ufeff=+{[<"), max_size=12)
 
 

@@ -1,0 +1,66 @@
+"""Rows that end a table: totals, and notes after a blank line. Any text can be a name, so they look like companies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from leadfeeder_async.jobs.enrich.header_search import count_filled
+from leadfeeder_async.jobs.enrich.table_source import TableRow
+
+_NUMBER = r"[-+]?\d[\d.,'\s]*"
+_TOTAL = re.compile(
+    r"(?:(?:grand|sub)[ -]?)?totals?|sum|summe|gesamt(?:summe)?|zwischensumme|insgesamt|total général|somme|totale"
+    r"|totaal|suma|average|durchschnitt|mittelwert|count|anzahl",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(rf"(?P<label>[^:=(]+)(?:[:=(]\s*(?P<number>{_NUMBER})?\)?)?")
+_AMOUNT = re.compile(rf"{_NUMBER}\s*(?:%|€|\$|£|EUR|USD|GBP|CHF)?|(?:€|\$|£)\s*{_NUMBER}", re.IGNORECASE)
+
+
+MAX_CHARACTERS = 60
+"""The most characters of a cell with a total."""
+
+
+class TableFooter:
+    """Finds the rows that end a table. Each reading of the table needs its own.
+
+    Args:
+        names: The positions of the cells that contain names of companies.
+    """
+
+    def __init__(self, names: Collection[int]) -> None:
+        self._names = names
+        self._last_line: int | None = None
+        self._has_full_rows = False
+        """True if rows before had several cells that are not empty."""
+        self._has_sparse_rows = False
+        """True if rows before had only one cell that is not empty, so that another one is no note."""
+        self._is_in_note = False
+
+    def problem(self, row: TableRow) -> str:
+        """Return the reason if the next row of the table is not a company, or an empty string."""
+        is_sparse = count_filled(row.cells) == 1
+        follows_blank = self._last_line is not None and row.first_line > self._last_line + 1
+        self._last_line = row.last_line
+        self._is_in_note = (
+            is_sparse and self._has_full_rows and not self._has_sparse_rows and (follows_blank or self._is_in_note)
+        )
+        if self._is_in_note:
+            return f"line {row.first_line:,} has only one cell with text, below a blank line (a note?)"
+        self._has_sparse_rows |= is_sparse
+        self._has_full_rows |= not is_sparse
+        if any(_is_total(row.cells, place) for place in self._names if place < len(row.cells)):
+            return f"line {row.first_line:,} has a total instead of a company"
+        return ""
+
+
+def _is_total(cells: Sequence[str], place: int) -> bool:
+    """Return True if a cell is a word such as ``Total``, and there is a number beside it and nothing else."""
+    name = cells[place].strip()
+    found = _LABEL.fullmatch(name) if len(name) <= MAX_CHARACTERS else None
+    if found is None or not _TOTAL.fullmatch(found["label"].strip()):
+        return False
+    others = [cell.strip() for number, cell in enumerate(cells) if number != place and cell.strip()]
+    are_amounts = all(len(cell) <= MAX_CHARACTERS and _AMOUNT.fullmatch(cell) for cell in others)
+    return are_amounts and (bool(others) or found["number"] is not None)
