@@ -47,12 +47,12 @@ class CABundle(msgspec.Struct, frozen=True):
 def proxy_from_environment(url: str) -> Proxy | None:
     """Return the proxy for requests to ``url``, or None if there is none.
 
-    HTTPS_PROXY or HTTP_PROXY, depending on the URL, then ALL_PROXY. Lowercase names come first. NO_PROXY lists the
-    hosts that need no proxy.
+    It is that of HTTPS_PROXY or HTTP_PROXY, by the scheme of the URL, or else that of ALL_PROXY. Lowercase names come
+    first. NO_PROXY lists the hosts that need no proxy.
 
     Plain HTTP to this machine is only sent to a proxy on this machine. Any other proxy would receive the API key
-    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl. The
-    proxy cannot read it.
+    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl, which
+    cannot read it.
 
     Args:
         url: The URL of the API, of a webhook or of a document.

@@ -53,7 +53,7 @@ class Price(msgspec.Struct):
     """The price of one item of an endpoint, as far as known."""
 
     is_published: bool = True
-    """True if an item never charges more than one credit."""
+    """True if the published price applies: an item never charges more than one credit."""
     highest: int = 1
     """The highest charge for one item so far, and at least 1."""
     is_known: bool = True
@@ -76,7 +76,7 @@ class Price(msgspec.Struct):
         return items * self.highest if items else self.highest_of_free_call
 
     def record_charge(self, charged: int, items: int = 1) -> None:
-        """Learn from what a response charged. A response that charged nothing shows no price."""
+        """Learn the price from the charge of a response. A response that charged nothing shows no price."""
         if not items:
             self.highest_of_free_call = max(self.highest_of_free_call, charged)
             return
@@ -226,8 +226,8 @@ class BudgetReservation:
         """Reserve the credits in all budgets and in the pools that other processes share.
 
         Raises:
-            BudgetExceededError: A budget does not cover the call at the highest price so far, even if the calls in
-                flight charge no more.
+            BudgetExceededError: A budget does not cover the call at the highest price so far, even after the calls in
+                flight have released the credits that they reserved in excess.
 
         """
         while True:
@@ -336,8 +336,8 @@ class BudgetReservation:
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: The response was received. If it does not report a charge, and the price is published or the
-                operation may be free, the least counts as spent. Otherwise, the same counts as for a lost response.
+            is_received: True if the response arrived. If it reports no charge, it counts like a lost response, unless
+                the price is published or the operation may be free. Then the lowest possible charge counts as spent.
             may_have_charged: The attempt may have been sent and was not rejected, so it may have charged.
 
         """

@@ -41,9 +41,9 @@ from leadfeeder_async.resources.companies import Companies
 from leadfeeder_async.resources.contacts import Contacts
 from leadfeeder_async.resources.custom_feeds import CustomFeeds
 from leadfeeder_async.resources.custom_fields import CustomFields
+from leadfeeder_async.resources.custom_request import build_custom_request
 from leadfeeder_async.resources.ip import Ip
 from leadfeeder_async.resources.lists import Lists
-from leadfeeder_async.resources.other_route import request_of_route
 from leadfeeder_async.resources.profiles import BuyerPersonas, Icps
 from leadfeeder_async.resources.reference import Reference
 from leadfeeder_async.resources.tags import Tags
@@ -106,19 +106,22 @@ class AsyncLeadfeeder:
         account_id: The account for calls that do not name one. Defaults to LEADFEEDER_ACCOUNT_ID, then to the only
             account of the key.
         base_url: The URL of the API. Defaults to LEADFEEDER_BASE_URL, then to https://api.leadfeeder.com.
-        session: An existing aiohttp.ClientSession to use. It is not closed by the client. If the server sends a surplus
-            response while other code blocks the event loop, it may be taken for the next one. The client's own session
-            detects that.
+        session: An existing aiohttp.ClientSession to use. It is not closed by the client. In such a session, a
+            response that nobody requested may be taken for the response to the next request. The client's own session
+            closes such a connection.
         limiter: A rate limiter to use instead of the built-in token bucket, for example a ``RedisLimiter`` that several
             processes share.
-        rate: Requests per second.
-        burst: Requests that may be sent at once.
-        max_concurrency: Requests that may be in flight at the same time.
-        timeout: Seconds per attempt.
+        rate: Requests per second. Defaults to 9.9.
+        burst: Requests that may be sent at once. Defaults to 12.
+        max_concurrency: Requests that may be in flight at the same time. Defaults to 16.
+        timeout: Seconds per attempt. Defaults to 30.
         retries: The most retries of a call. Requests that may have charged or created something are not retried.
-        monthly_quota: Requests per month of the key. Once 95 % of them are used, a 429 stops all requests.
-        max_body_bytes: The largest response, after decompression.
+            Defaults to 2.
+        monthly_quota: Requests per month of the key. Once 95 % of them are used, a 429 stops all requests. Defaults to
+            100,000.
+        max_body_bytes: The bytes of the largest response, after decompression. Defaults to 64 MiB.
         max_search_rows: The most rows of one search that the API returns. Date ranges with more rows are split.
+            Defaults to 10,000.
         on_attempt: Called with an :class:`~leadfeeder_async.AttemptEvent` after each attempt to send a request. It must
             not block.
         trace_configs: Trace configurations for aiohttp.
@@ -128,12 +131,13 @@ class AsyncLeadfeeder:
         allow_http: Allow a ``base_url`` with plain HTTP on another machine, which sends the API key unencrypted.
             Defaults to True if LEADFEEDER_ALLOW_HTTP=1 is set, otherwise to False.
         ssl_context: An SSL context with your own certificates.
-        paths: Paths to use instead of those of the contract, by operation.
+        paths: Paths to use instead of the built-in ones, by operation, such as ``{"get_tag": "/v1/tags/{id}"}``.
 
     Raises:
         MissingKeyError: No API key or access token was given, or the key file cannot be read.
-        ConfigurationError: An argument is out of range, both ``api_key`` and ``access_token`` were passed, or the proxy
-            of the environment cannot be used.
+        ConfigurationError: An argument is out of range or has the wrong type, both ``api_key`` and ``access_token``
+            were passed, ``paths`` names an unknown operation, LEADFEEDER_LOG is not a log level, or the proxy of the
+            environment cannot be used.
 
     """
 
@@ -217,7 +221,12 @@ class AsyncLeadfeeder:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, including those of all copies. A session that was passed in stays open."""
+        """Close the connections, including those of all copies. A session that was passed in stays open.
+
+        Raises:
+            WrongLoopError: The client belongs to an event loop that runs in another thread.
+
+        """
         await self._state.aclose()
 
     @property
@@ -402,8 +411,8 @@ class AsyncLeadfeeder:
         Budgets nest. A call must fit into all of them.
 
         Args:
-            max_requests: The most requests to send.
-            max_credits: The most credits to spend. With 0, no call that may charge is sent.
+            max_requests: The most requests to send. None for no limit.
+            max_credits: The most credits to spend. With 0, no call that may charge is sent. None for no limit.
             shared: A credit limit shared with other processes, such as
                 ``leadfeeder_async.integrations.redis.RedisCredits``.
 
@@ -432,7 +441,9 @@ class AsyncLeadfeeder:
     def sweep(
         self, account_ids: Iterable[str], list_of: Callable[[AsyncLeadfeeder], Pager[Row]]
     ) -> MultiAccountPager[Row]:
-        """Read the same list of several accounts at once, fairly, under this client's rate limit.
+        """Read the same list of several accounts at once, under this client's rate limit.
+
+        Pages are returned in turn, so an account with many records does not delay the others.
 
         ``async for account_id, visit in lf.sweep(ids, lambda account: account.web_visits.search(...))``.
 
@@ -444,10 +455,17 @@ class AsyncLeadfeeder:
             An async iterator of account ids and records.
 
         Raises:
+            ConfigurationError: ``account_ids`` contains no account or an invalid one, or ``list_of`` does not return
+                the list of its account.
+            LeadfeederError: An error of the credential, the quota or a budget affects all accounts.
             IncompleteListError: At the end, if the lists of some accounts could not be read.
 
         Credits:
-            The sum of what the lists charge.
+            The credits of all lists together.
+
+        Pagination:
+            16 pages are prefetched, divided between the accounts. Lists whose pages may charge are read one after the
+            other, without prefetching.
 
         """
         accounts = _check_account_ids(account_ids)
@@ -595,13 +613,18 @@ class AsyncLeadfeeder:
             method: The HTTP method.
             path: The path, such as ``/v1/companies``.
             params: Query parameters. ``account_id`` is added unless it is given.
-            json: The body.
-            returns: The type to decode the response into.
+            json: The body, sent as JSON. None sends no body.
+            returns: The type to decode the response into. Defaults to ``dict[str, object]``.
             idempotent: True if sending the request twice has the same effect as sending it once. GET always counts as
-                idempotent.
-            may_charge: False if the request charges no credits.
+                idempotent. Defaults to False.
+            may_charge: False if the request charges no credits. Defaults to True.
+
+        Returns:
+            The decoded response.
 
         Raises:
+            ConfigurationError: An argument is invalid.
+            DecodeError: The response does not match ``returns``.
             OutcomeUnknownError: The response was lost, and the request may have charged or changed something. Requests
                 are only sent again after a lost response if they are idempotent and free.
 
@@ -613,7 +636,7 @@ class AsyncLeadfeeder:
 
         """
         return await self._executor.execute(
-            request_of_route(
+            build_custom_request(
                 method, path, params=params, json=json, returns=returns, idempotent=idempotent, may_charge=may_charge
             )
         )

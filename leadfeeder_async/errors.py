@@ -53,6 +53,7 @@ import re
 from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
+from http import HTTPStatus
 from typing import ClassVar, Literal, Self, TypeAlias
 
 import msgspec
@@ -64,17 +65,20 @@ SentState: TypeAlias = Literal["no", "maybe", "yes"]
 RequestPhase: TypeAlias = Literal[
     "account", "budget", "slot", "credential", "limiter", "connect", "tls", "headers", "body", "decode", "backoff"
 ]
-"""The phase of a call in which an error occurred."""
+"""The phase of a call in which an error occurred.
+
+``account`` requests the only account of the key, ``budget`` waits for credits, ``slot`` for one of the
+``max_concurrency`` slots or for another ``get_or_create`` of the same record, ``credential`` for a key or token, and
+``limiter`` for the rate limit. ``connect`` and ``tls`` open the connection, ``headers`` and ``body`` wait for the
+response, ``decode`` decodes it, and ``backoff`` waits before a retry.
+"""
 
 _SENT_RANK: dict[SentState, int] = {"no": 0, "maybe": 1, "yes": 2}
 
 
 def may_concern_one_account(error: LeadfeederError) -> bool:
     """Return True for a denied access that may concern only one account or one permission, and not the credential."""
-    return error.code == "access_denied" and error.status == FORBIDDEN
-
-
-FORBIDDEN = 403
+    return error.code == "access_denied" and error.status == HTTPStatus.FORBIDDEN
 
 
 def merge_sent(first: SentState, second: SentState) -> SentState:
@@ -121,13 +125,16 @@ class ErrorContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code: str | None = None
     request_id: str | None = None
     attempts: int = 0
+    """Attempts to send the request."""
     sent: SentState = "no"
     sent_before: SentState = "no"
     """Whether an earlier attempt of the call was sent and may have had an effect. Attempts that the server rejected,
     such as with a 429, do not count."""
     phase: RequestPhase | None = None
     retry_after: float | None = None
+    """Seconds until the server accepts the next request."""
     retry_at: datetime | None = None
+    """The time at which the server accepts the next request."""
     charged: int = 0
     """The credits that the server charged although it rejected the request."""
 
@@ -393,7 +400,10 @@ class PaginationError(LeadfeederError):
 
 
 class CursorLoopError(PaginationError):
-    """Cursor pagination loops: a cursor was returned twice, or 50 consecutive pages (3 that charge) had no new rows."""
+    """Cursor pagination loops: a cursor was returned twice, or too many consecutive pages had no new rows.
+
+    50 pages are too many, or 3 if they charge or the list is read again.
+    """
 
     default_hint = "The rows so far are valid. Try again later, or narrow the search."
 

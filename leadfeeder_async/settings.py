@@ -80,7 +80,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             check_integer(name, getattr(self, name), 1)
         for operation, path in self.paths.items():
             is_valid = check_string(f"paths[{operation!r}]", path).startswith("/") and path.isprintable()
-            check_argument(is_valid, f"paths: {operation}={path!r} must start with a slash.", argument="paths")
+            check_argument(
+                is_valid,
+                f"paths: {operation}={path!r} must start with a slash and have only printable characters.",
+                "Write it like /v1/tags.",
+                argument="paths",
+            )
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -111,14 +112,10 @@ def encode_json(value: object) -> bytes:
         raise ConfigurationError(message) from None
 
 
-NO_CONTENT = 204
-"""The status of some servers for an empty list."""
-
-
 def decode_response(endpoint: Endpoint[T], response: HttpResponse, context: ErrorContext, redactor: Redactor) -> T:
     """Return the decoded body of a successful response, or raise DecodeError or the error that it contains."""
     must_be_object = endpoint.shape is not ResponseShape.RAW
-    if response.status == NO_CONTENT and endpoint.shape is ResponseShape.UNDECODED:
+    if response.status == HTTPStatus.NO_CONTENT and endpoint.shape is ResponseShape.UNDECODED:
         response = replace(response, body=b'{"data":[]}')
     needs_scan = endpoint.shape is ResponseShape.UNDECODED and not _has_proven_end(response)
     if not needs_scan or _is_complete(response.body, must_be_object=True):

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from inspect import isawaitable
 
 from leadfeeder_async._core.redaction import Redactor
@@ -51,8 +52,6 @@ RENEWABLE_CODES = frozenset(
     }
 )  # fmt: skip
 """Codes of responses after which a new credential can help. None is the code of a 401 without one."""
-
-UNAUTHORIZED = 401
 
 TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
 
@@ -160,7 +159,7 @@ class Credential:
         if self._source.provider is None or is_ambiguous or error.code not in RENEWABLE_CODES:
             return False
         if version == self.version:
-            self._is_rejected = error.status == UNAUTHORIZED  # a 403 may concern this request only
+            self._is_rejected = error.status == HTTPStatus.UNAUTHORIZED  # a 403 may concern this request only
             await self.renew()
         return version != self.version
 

@@ -110,7 +110,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     path_alternatives: tuple[str, ...] = ()
     """Other paths to try if ``path``, which is only inferred, does not exist."""
     split_filter: str = ""
-    """The filter by country in the body's ``filters``, by which days over the row limit are split. Empty if none."""
+    """The key in ``filters`` that selects countries, to read a day over the row limit. Empty if there is none."""
     verification_hint: str = ""
     """How to find out whether a lost request took effect."""
 
@@ -141,7 +141,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
 
     @cached_property
     def undecoded(self) -> UndecodedEndpoint:
-        """The same endpoint with bodies that are checked for completeness and returned as they are."""
+        """The same endpoint with bodies that are returned as they are, after a quick check."""
         return UndecodedEndpoint(**self._fields_with(bytes))
 
     def with_response_type(self, response_type: type[U]) -> Endpoint[U]:
@@ -168,7 +168,7 @@ class UndecodedEndpoint(Endpoint[bytes], frozen=True, dict=True):
 
     @cached_property
     def decoder(self) -> ResponseDecoder[bytes]:
-        """Return bodies as they are, after a check that they are complete."""
+        """Return bodies as they are, after a quick check."""
         return _CompleteBody(scan=self.retry_safety in {RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT})
 
 
@@ -182,7 +182,7 @@ class _CompleteBody(msgspec.Struct, frozen=True):
     scan: bool
 
     def decode(self, body: bytes, /) -> bytes:
-        """Return the body, or raise DecodeError if it is incomplete."""
+        """Return the body, or raise DecodeError unless it is empty, or begins and ends like a JSON object."""
         stripped = body.strip()
         if stripped and not (stripped.startswith(b"{") and stripped.endswith(b"}")):
             raise msgspec.DecodeError("not a complete JSON object")

@@ -88,11 +88,6 @@ class RequestExecutor:
         self._all_stats = (state.stats, *job_stats)
 
     @property
-    def stats(self) -> Stats:
-        """Request statistics of the client."""
-        return self._state.stats
-
-    @property
     def base_url(self) -> str:
         """The base URL of the API."""
         return self._state.settings.base_url

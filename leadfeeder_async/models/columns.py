@@ -115,14 +115,14 @@ def _find_columns(model: type[object]) -> list[Column]:
     columns.extend(_attribute_columns(hints.get("attributes"), ("attributes",)))
     if "relationships" in hints:
         for name, hint in get_type_hints(hints["relationships"]).items():
-            columns.extend(_related_columns(name, _without_none(hint)))
-    elif _without_none(hints.get("attributes")) is dict:
+            columns.extend(_related_columns(name, _column_type(hint)))
+    elif _column_type(hints.get("attributes")) is dict:
         columns.append(Column("attributes", ("attributes",), dict))
     return columns
 
 
 def _attribute_columns(hint: object, path: tuple[str, ...]) -> Iterator[Column]:
-    kind, name = _without_none(hint), ".".join(path[1:])
+    kind, name = _column_type(hint), ".".join(path[1:])
     if _is_struct(kind):
         for key, field in get_type_hints(kind).items():
             yield from _attribute_columns(field, (*path, key))
@@ -147,18 +147,18 @@ def _type_at(hint: object, path: KeyPath) -> type[object]:
         if isinstance(key, int):
             hint = next(item for choice in get_args(hint) for item in get_args(choice))
         else:
-            hint = get_type_hints(_without_none(hint))[key]
-    return _without_none(hint)
+            hint = get_type_hints(_column_type(hint))[key]
+    return _column_type(hint)
 
 
-def _without_none(hint: object) -> type[object]:
-    """Return the type of a column: ``str`` for strings that may also be numbers, ``dict`` for nested values."""
+def _column_type(hint: object) -> type[object]:
+    """Return the type of a column. Several simple types become ``str``, and nested values ``dict``."""
     if get_origin(hint) not in {Union, types.UnionType}:
         return hint if isinstance(hint, type) and (hint in SCALARS or _is_struct(hint)) else dict
     choices = [choice for choice in get_args(hint) if choice is not type(None)]
     if len(choices) > 1 and SCALARS.issuperset(choices):
         return str
-    return _without_none(choices[0]) if len(choices) == 1 else dict
+    return _column_type(choices[0]) if len(choices) == 1 else dict
 
 
 def _is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:

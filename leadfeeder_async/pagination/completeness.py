@@ -122,8 +122,8 @@ def missing_rows_error(
 def _describe_missing(detector: EndDetector, missing: int) -> str:
     if not detector.lacks_rows:
         return (
-            f"The server's count fell while the list was read, and {missing:,} of {detector.total:,} rows did not come "
-            "again in the last pass over the list."
+            f"The server's count fell while the list was read. The list was read again, and {missing:,} of "
+            f"{detector.total:,} rows were missing."
         )
     return (
         f"{missing:,} of {detector.total:,} rows are missing: the server counts them, but did not return "

@@ -184,7 +184,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     as many pages as the first one and the rows that were added meanwhile. Without a count, or if the count fell in an
     earlier pass, it reads all of them.
 
-    COMPLETE changes in these cases. RESTART requires here too that reading again is free and that passes are left.
+    In these cases, the verdict is not COMPLETE. RESTART always requires a free list and passes that are left. Otherwise
+    it is INCOMPLETE.
 
     - If the count fell during a pass, rows may have moved to a page that was already read. The verdict is RESTART until
       a pass without another fall contains as many rows as the count. It is INCOMPLETE if the last pass lacks more rows
@@ -194,8 +195,10 @@ class EndDetector(msgspec.Struct, frozen=True):
       cursor had rows of earlier pages beside new ones, because rows may have moved to a page that was already read.
     - In the same case, it is INCOMPLETE if the rows of an empty or repeated page before the last one never arrive,
       although all others are full. If one of them is not full, the server may filter rows after it made the pages.
-    - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one, although the response
-      has a cursor, or reports several pages of a common size. Only in the second case, it is RESTART before.
+    - Without a count, or below zero, the verdict is INCOMPLETE if all pages repeat the first one and the response has a
+      cursor.
+    - Without a count, or below zero, the verdict is RESTART if all pages repeat the first one and the response reports
+      several pages of a common size. It is INCOMPLETE after the last pass.
     """
 
     page_size: int

@@ -158,7 +158,7 @@ class NumberedPages(Generic[T]):
         except APIStatusError as error:
             if self._leave_out_future_days(progress, error):
                 return None
-            if not progress.ends_with(error):
+            if not progress.end_at_rejected_page(error):
                 if isinstance(error, LIMIT_ERRORS) and progress.is_limit_error(error):
                     return await self._split(progress, 2, error)
                 raise

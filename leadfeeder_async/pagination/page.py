@@ -111,7 +111,7 @@ class PageDecoder(Protocol[T]):
 class RowFilter(Protocol):
     """Keeps some rows of a list, by a condition that the API has no filter for.
 
-    It is part of the description of a list, so resuming checks it.
+    A resumed export compares its description with that of the interrupted run.
     """
 
     @property

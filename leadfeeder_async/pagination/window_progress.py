@@ -88,10 +88,10 @@ class WindowProgress(msgspec.Struct):
         self.seen.start_pass()
         self.requested = 0
 
-    def ends_with(self, error: APIStatusError) -> bool:
-        """Return True if a pass ends at a rejected page, and set ``rejection`` if its rows are missing.
+    def end_at_rejected_page(self, error: APIStatusError) -> bool:
+        """Return True if a pass ends at a rejected page, or False if the error must be raised.
 
-        The list has no such page, or it has fewer rows than the server counts.
+        A pass ends if the list has no such page. If rows are missing, ``rejection`` is set.
         """
         if not isinstance(error, LIMIT_ERRORS):
             return self._needs_no_page and error.status not in _STATUSES_OF_KEY

@@ -64,6 +64,7 @@ class Accounts:
             next reset.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             PermissionDeniedError: The API key cannot use an account with this id.
             NotFoundError: The server returned an empty list for this id.
 

@@ -57,7 +57,7 @@ class Campaigns:
         Args:
             include: Relationships to return: ``campaign_summary``, ``campaign_settings``, ``campaign_locations``,
                 ``list``, ``custom_feed``.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -65,6 +65,8 @@ class Campaigns:
             A pager of campaigns.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, ``page_size`` or ``limit`` is out of
+                range, or an argument has the wrong type.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
@@ -97,6 +99,7 @@ class Campaigns:
             The campaign.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             NotFoundError: The account has no campaign with this id.
             InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
 
@@ -131,7 +134,7 @@ class Campaigns:
             start_period: The first day, as a date or ``YYYY-MM-DD``.
             end_period: The last day, included.
             frequency: The length of a period, such as ``daily``. The allowed values are not published.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 

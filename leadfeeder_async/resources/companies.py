@@ -178,6 +178,7 @@ class Companies:
             ``meta.charged`` is the number of credits that were charged.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             NotFoundError: No company has this id.
             InsufficientCreditsError: The account does not have enough credits.
             OutcomeUnknownError: The response was lost, so credits may have been charged.
@@ -225,6 +226,7 @@ class Companies:
             open if they are missing or merged.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             InsufficientCreditsError: The account does not have enough credits.
             OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
             InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
@@ -302,7 +304,7 @@ class Companies:
             event_date: The dates of the events, as a :class:`~leadfeeder_async.models.DateRange` or as a mapping with
                 ``from`` and ``to``. Both days are included, and one of them can be left out.
             publication_date: The dates of publication, in the same form.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
@@ -311,6 +313,7 @@ class Companies:
             A pager of signals.
 
         Raises:
+            NotFoundError: No known path of this operation exists. Set another one with ``AsyncLeadfeeder(paths=...)``.
             ConfigurationError: An argument has the wrong type, or ``company_ids`` is empty.
             InsufficientCreditsError: The account does not have enough credits.
             OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
@@ -371,7 +374,7 @@ class Companies:
                 mapping: ``has_phone``, ``has_email``, ``has_social_media_profiles``, ``do_not_contact``,
                 ``has_financials_revenue``, ``has_financials_earnings``, ``has_financials_net_worth``,
                 ``has_ip_addresses``.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
@@ -467,6 +470,7 @@ class Companies:
             The IP addresses of each company, with their locations and networks.
 
         Raises:
+            NotFoundError: No known path of this operation exists. Set another one with ``AsyncLeadfeeder(paths=...)``.
             ConfigurationError: ``company_ids`` is empty or has more than 100 ids, or ``max_ip_addresses`` is out of
                 range.
             InsufficientCreditsError: The account does not have enough credits.

@@ -91,6 +91,7 @@ class Contacts:
             The contact. ``meta.charged`` is the number of credits that were charged.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             NotFoundError: No contact has this id.
             InsufficientCreditsError: The account does not have enough credits.
             OutcomeUnknownError: The response was lost, so credits may have been charged.
@@ -135,6 +136,7 @@ class Contacts:
             if they are missing or merged.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             InsufficientCreditsError: The account does not have enough credits.
             OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
             InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
@@ -191,7 +193,7 @@ class Contacts:
             buyer_persona_ids: The ids of buyer personas.
             filters: More conditions that are true or false, by name. They are sent unchanged. Their names are not
                 published.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.

@@ -145,6 +145,8 @@ def find_by_name(name: str, records: Iterable[N], kind: str) -> N | None:
     found = [record for record in records if has_name(record, name)]
     ids = ", ".join(record.id for record in found)
     check_argument(
-        len(found) <= 1, f"There are {len(found)} {kind}s with the name {name!r}.", f"Use one of their ids: {ids}."
+        len(found) <= 1,
+        f"There are {len(found)} {kind}s with the name {name!r}.",
+        f"Use one of their ids instead: {ids}. Or rename all but one.",
     )
     return found[0] if found else None

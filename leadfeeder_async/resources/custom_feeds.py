@@ -85,6 +85,8 @@ class CustomFeeds:
             A pager of custom feeds.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, ``limit`` is out of range, or an
+                argument has the wrong type.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
@@ -130,6 +132,8 @@ class CustomFeeds:
             The new custom feed.
 
         Raises:
+            ConfigurationError: ``extra`` contains an attribute that has its own argument, or an argument has the wrong
+                type.
             OutcomeUnknownError: The response was lost, so the feed may have been created. Check with ``list``.
 
         Credits:
@@ -161,6 +165,7 @@ class CustomFeeds:
             The custom feed. ``data.attributes.filters`` is in the API's format.
 
         Raises:
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             NotFoundError: The account has no custom feed with this id.
             InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
 
@@ -203,6 +208,8 @@ class CustomFeeds:
             The changed custom feed.
 
         Raises:
+            ConfigurationError: ``extra`` contains an attribute that has its own argument, or an argument has the wrong
+                type.
             NotFoundError: The account has no custom feed with this id.
             InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
 
@@ -266,6 +273,8 @@ class CustomFeeds:
             All folders.
 
         Raises:
+            NotFoundError: No known path of this operation exists. Set another one with ``AsyncLeadfeeder(paths=...)``.
+            ConfigurationError: ``include`` contains a misspelled relationship, or an argument has the wrong type.
             IncompleteListError: The server has more folders than it returned.
 
         Credits:

@@ -68,7 +68,7 @@ class CustomFields:
         Args:
             scope: ``company`` or ``contact``. None returns both.
             type: The type of the fields. The allowed values are not published. None returns all types.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -76,6 +76,7 @@ class CustomFields:
             A pager of custom fields.
 
         Raises:
+            NotFoundError: No known path of this operation exists. Set another one with ``AsyncLeadfeeder(paths=...)``.
             ConfigurationError: ``scope`` has another value.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
@@ -193,6 +194,8 @@ class CustomFields:
             The changed custom field.
 
         Raises:
+            ConfigurationError: ``extra`` contains an attribute that has its own argument, or an argument has the wrong
+                type.
             NotFoundError: The account has no custom field with this id.
             InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
 

@@ -56,7 +56,7 @@ class Lists:
 
         Args:
             scope: ``company`` or ``contact``.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -192,6 +192,8 @@ class Lists:
             The renamed list.
 
         Raises:
+            ConfigurationError: ``extra`` contains an attribute that has its own argument, or an argument has the wrong
+                type.
             NotFoundError: The account has no list with this id.
             InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
 
@@ -241,7 +243,7 @@ class Lists:
 
         Args:
             list_id: The id of the list.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -249,6 +251,7 @@ class Lists:
             A pager of ids and types. Use ``companies.get_many`` or ``contacts.get_many`` for complete records.
 
         Raises:
+            ConfigurationError: ``page_size`` or ``limit`` is out of range, or an argument has the wrong type.
             NotFoundError: The account has no list with this id.
             InvalidIdError: The id is not a string, is empty, or contains characters that an id cannot have.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.

@@ -36,6 +36,7 @@ class Icps:
             A pager of profiles. Pass their ids as ``icp_ids`` to a company search.
 
         Raises:
+            ConfigurationError: ``limit`` is out of range, or an argument has the wrong type.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:
@@ -93,6 +94,7 @@ class BuyerPersonas:
             A pager of personas. Pass their ids as ``buyer_persona_ids`` to a contact search.
 
         Raises:
+            ConfigurationError: ``limit`` is out of range, or an argument has the wrong type.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:

@@ -49,7 +49,7 @@ class Tags:
         API operation: ``retrieve_tags``, scope ``tags:read``.
 
         Args:
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -57,6 +57,7 @@ class Tags:
             A pager of tags.
 
         Raises:
+            ConfigurationError: ``page_size`` or ``limit`` is out of range, or an argument has the wrong type.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
         Credits:

@@ -103,7 +103,7 @@ class WebVisits:
             custom_feed_id: Only visits of companies that match this custom feed. The companies are requested first,
                 then all visits are read, because the API has no such filter. ``count`` then returns None.
             include: Relationships to return with all attributes: ``company``. It makes pages about ten times larger.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             order: ``"oldest"`` returns the days in order, as exports need it. ``"newest"`` returns the latest visit
                 first, so ``limit=20`` returns the latest 20 visits.
@@ -130,9 +130,9 @@ class WebVisits:
         Pagination:
             Page numbers. Up to 16 pages are prefetched and returned in order. A date range with more than 10,000 visits
             is split into smaller ones, which are read in the order of their days. A single day with more visits is read
-            in groups of countries. This takes at most 27 further requests for each 10,000 visits of the day to count
-            and read the groups, 100 if some visits have no country, and 3 to 9 to count these at the end. The day is
-            complete if as many visits were returned as the server counts for it.
+            in groups of countries. To count and to read the groups takes at most 27 more requests for each 10,000
+            visits of the day. If some visits have no country, 100 more read the day itself, and 3 to 9 count these
+            visits. The day is complete if as many visits were returned as the server counts for it.
 
             The API has no order. With ``order="oldest"``, the days of a split range are in order, and the visits of one
             search are in the order of the server. With ``order="newest"``, complete days are read from the last one
@@ -188,15 +188,15 @@ class WebVisits:
         ``async for visit in lf.web_visits.watch(every=300, state="visits.state"): await queue.put(visit)``
 
         The iterator does not end by itself. A visit is recorded as delivered when the next one is requested. After a
-        crash, the watch continues from ``state``. It delivers again only a visit that was being processed, so each
-        visit is delivered at least once, and exactly once without crashes. Leaving the loop keeps the state.
+        crash, the watch continues from ``state``. Only the visit that was being processed is delivered twice. Leaving
+        the loop keeps the state.
 
         Visits of the last days (``lookback_days``) that are reported late are delivered too. Failed polls are repeated
         after a growing delay. While the caller processes a visit, no polls are sent.
 
         A poll counts the visits of the lookback with one request, or several for more than 8,000 visits. New visits
         need one more request for each started hundred, and sometimes one more. All visits of the lookback are read once
-        a day, and whenever the number of new visits differs from the growth of the count.
+        a day. They are also read if the count of the server rose by another number than that of the new visits.
 
         API operation: ``search_web_visits``, scope ``web_visits:read``.
 
@@ -268,7 +268,7 @@ class WebVisits:
             end_date: The last day, included.
             custom_feed_id: Only companies that match this custom feed.
             include: Relationships to return with all attributes: ``company``.
-            page_size: The number of records per request, 1 to 100.
+            page_size: The number of records per request, 1 to 100. Defaults to 100.
             limit: The maximum number of records in total. None returns all records.
             account_id: The account to use. Defaults to the account of the client.
 
@@ -310,6 +310,9 @@ class WebVisits:
 
         Returns:
             The script. ``data.attributes.script_html`` is the HTML for the website.
+
+        Raises:
+            NotFoundError: No known path of this operation exists. Set another one with ``AsyncLeadfeeder(paths=...)``.
 
         Credits:
             None.

@@ -142,7 +142,7 @@ class Sandbox:
         wrong_counts: WrongCount | None = None,
         port: int = 0,
     ) -> None:
-        for name, value in (("visits", visits), ("credits", credits), ("latency", latency)):
+        for name, value in (("visits", visits), ("credits", credits), ("latency", latency), ("quota", quota)):
             if value < 0:
                 raise ValueError(f"{name}={value!r} must be 0 or more.")
         for name, value in (
@@ -155,6 +155,8 @@ class Sandbox:
         ):
             if value < 1:
                 raise ValueError(f"{name}={value!r} must be 1 or more.")
+        if not rate > 0:
+            raise ValueError(f"rate={rate!r} must be above 0.")
         for name, fraction in (("flaky", flaky), ("short_pages", short_pages)):
             if not 0 <= fraction <= 1:
                 raise ValueError(f"{name}={fraction!r} must be 0 to 1.")

@@ -217,6 +217,8 @@ def test_invalid_arguments() -> None:
     for call, message in (
         (lambda: Sandbox(companies=0), "companies=0 must be 1 or more"),
         (lambda: Sandbox(visits=-1), "visits=-1 must be 0 or more"),
+        (lambda: Sandbox(quota=-1), "quota=-1 must be 0 or more"),
+        (lambda: Sandbox(rate=0), "rate=0 must be above 0"),
         (lambda: Sandbox(days=0), "days=0 must be 1 or more"),
         (lambda: Sandbox(accounts=0), "accounts=0 must be 1 or more"),
         (lambda: Sandbox(port=65_536), "port=65536 must be 0 to 65535"),

@@ -14,7 +14,7 @@ from leadfeeder_async.resources.body_checks import check_json
 from leadfeeder_async.types import QueryValue
 
 
-def request_of_route(
+def build_custom_request(
     method: str,
     path: str,
     *,
