@@ -25,6 +25,7 @@ from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.key_normalization import KINDS, By, Key, KeyFinder, KeyRule, parse_rules
 from leadfeeder_async.jobs.enrich.results import EnrichmentSummary, Outcome
+from leadfeeder_async.jobs.enrich.table_footer import is_total_word
 from leadfeeder_async.jobs.progress import ProgressTracker
 from leadfeeder_async.jobs.tabular import pick_columns
 from leadfeeder_async.models.ip import EnrichedIp
@@ -206,18 +207,9 @@ def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str
     text += f", {unusable:,} unusable"
     if shared:
         text += f" ({shared:,} with a mail provider, social network or link shortener; --allow-free-mail uses them)"
-    if key.kind == "name" and key.value.partition(",")[0].strip(" :").casefold() in _TOTALS:
+    if key.kind == "name" and is_total_word(key.value.partition(",")[0]):
         text += f". The last row, {key.value!r}, may be a total; --limit {total - 1} leaves it out"
     return f"{text}."
-
-
-_TOTALS = frozenset(
-    {
-        *("total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt"),
-        *("total général", "totale", "totaal", "suma", "soma", "totalt", "summa", "yhteensä", "razem", "celkem"),
-    }
-)
-"""Words for the sum of a column, which exported tables can have as their last row."""
 
 
 def _cost_question(rows: InputFile, limit: int | None, *, is_by_ip: bool) -> str:

@@ -537,13 +537,16 @@ async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> 
     assert results[4]["outcome"] == "unusable"
 
 
-@pytest.mark.parametrize(("last", "is_named"), [("Summe;;7", True), ("Grand Total:;;", True), ("Summer Ltd;;7", False)])
+@pytest.mark.parametrize(
+    ("last", "is_named"), [("Summe;;", True), ("Grand Total:;;", True), ("Summer Ltd;;7", False), ("Summe;;7", False)]
+)
 async def test_total_in_the_last_row(sandbox: Sandbox, tmp_path: Path, last: str, is_named: bool) -> None:
-    """A last row that may be the total of a table is named before anything is charged."""
+    """A last row that may be the total of a table is named before anything is charged. A certain one is unusable."""
     source = tmp_path / "leads.csv"
     source.write_text(f"Firma;Ort;Anzahl\nAcme GmbH;Ulm;3\nBeta AG;Bonn;4\n{last}\n", encoding="utf-8")
     _, _, stderr = await leadfeeder(sandbox, "enrich", source, "--by", "name", "--column", "Firma", "--dry-run")
     assert ("may be a total; --limit 2 leaves it out." in stderr) is is_named
+    assert (", 1 unusable" in stderr) is (last == "Summe;;7")
 
 
 @pytest.mark.parametrize("by", ["phone", "domain,ip", "domain+city"])

@@ -9,14 +9,30 @@ from leadfeeder_async.jobs.enrich.header_search import count_filled
 from leadfeeder_async.jobs.enrich.table_source import TableRow
 
 _NUMBER = r"[-+]?\d[\d.,'\s]*"
-_TOTAL = re.compile(
-    r"(?:(?:grand|sub)[ -]?)?totals?|sum|summe|gesamt(?:summe)?|zwischensumme|insgesamt|total général|somme|totale"
-    r"|totaal|suma|average|durchschnitt|mittelwert|count|anzahl",
-    re.IGNORECASE,
-)
 _LABEL = re.compile(rf"(?P<label>[^:=(]+)(?:[:=(]\s*(?P<number>{_NUMBER})?\)?)?")
 _AMOUNT = re.compile(rf"{_NUMBER}\s*(?:%|€|\$|£|EUR|USD|GBP|CHF)?|(?:€|\$|£)\s*{_NUMBER}", re.IGNORECASE)
 
+
+TOTALS = frozenset(
+    {
+        *("total", "totals", "grand total", "subtotal", "sum", "average", "count"),
+        *("summe", "gesamt", "gesamtsumme", "zwischensumme", "insgesamt", "durchschnitt", "mittelwert", "anzahl"),
+        *(
+            "total général",
+            "somme",
+            "totale",
+            "totaal",
+            "suma",
+            "soma",
+            "totalt",
+            "summa",
+            "yhteensä",
+            "razem",
+            "celkem",
+        ),
+    }
+)
+"""Words that exported tables have in the row of a total."""
 
 MAX_CHARACTERS = 60
 """The most characters of a cell with a total."""
@@ -55,11 +71,16 @@ class TableFooter:
         return ""
 
 
+def is_total_word(text: str) -> bool:
+    """Return True for a word such as ``Total:``."""
+    return text.strip(" :").casefold() in TOTALS
+
+
 def _is_total(cells: Sequence[str], place: int) -> bool:
     """Return True if a cell is a word such as ``Total``, and there is a number beside it and nothing else."""
     name = cells[place].strip()
     found = _LABEL.fullmatch(name) if len(name) <= MAX_CHARACTERS else None
-    if found is None or not _TOTAL.fullmatch(found["label"].strip()):
+    if found is None or not is_total_word(found["label"]):
         return False
     others = [cell.strip() for number, cell in enumerate(cells) if number != place and cell.strip()]
     are_amounts = all(len(cell) <= MAX_CHARACTERS and _AMOUNT.fullmatch(cell) for cell in others)
