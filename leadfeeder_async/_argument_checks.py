@@ -33,8 +33,8 @@ def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
 
 
 def is_list(value: object) -> TypeGuard[Collection[object]]:
-    """Return True for a list, a tuple, a set, or another collection that can be read more than once."""
-    return isinstance(value, Sequence | AbstractSet)
+    """Return True for a list, a tuple, a set, or another collection that can be read again. Text is none."""
+    return isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes)
 
 
 def _is_iterable(value: object) -> TypeGuard[Iterable[object]]:
@@ -168,7 +168,7 @@ def check_query(name: str, params: object) -> None:
     """Raise ConfigurationError unless each query parameter can be sent."""
     for key, value in check_string_keys(name, params).items():
         argument, problem = f"{name}[{key!r}]", "must be a string, an integer or a tuple."
-        if is_list(value) and not isinstance(value, str):
+        if is_list(value):
             if not isinstance(value, tuple):
                 reject(argument, value, problem, "Pass a tuple of strings.")
             check_strings(argument, value)

@@ -10,7 +10,7 @@ they did not spend. Until a response has shown the price, these calls are sent o
 """
 
 # pyright: reportPrivateUsage=false
-# A reservation is the only user of the private state of a budget.
+# Only this module uses the private state of a budget.
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ class BudgetReservation:
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: True if the response arrived. If it reports no charge, it counts like a lost response, unless
+            is_received: True if the response was successful. If it reports no charge, it counts like a lost one, unless
                 the price is published or the operation may be free. Then the lowest possible charge counts as spent.
             may_have_charged: The attempt may have been sent and was not rejected, so it may have charged.
 
@@ -387,11 +387,11 @@ def _count_credits(number: int) -> str:
     return "1 credit" if number == 1 else f"{number:,} credits"
 
 
-def _check_credits(budget: Budget, most: int, context: ErrorContext) -> None:
+def _check_credits(budget: Budget, needed: int, context: ErrorContext) -> None:
     spent, limit = budget.credits + budget.reserved - budget._margin, budget.max_credits
-    if limit is not None and most and spent + most > limit:
+    if limit is not None and needed and spent + needed > limit:
         raise BudgetExceededError(
-            f"This call may charge {_count_credits(most)}, and {max(0, limit - spent):,} of {limit:,} are left.",
+            f"This call may charge {_count_credits(needed)}, and {max(0, limit - spent):,} of {limit:,} are left.",
             context,
             hint="Raise max_credits, or request fewer records at once.",
         )

@@ -417,7 +417,7 @@ class AsyncLeadfeeder:
                 ``leadfeeder_async.integrations.redis.RedisCredits``.
 
         Returns:
-            A context manager. It returns the :class:`~leadfeeder_async.Budget`, whose ``credits`` and ``requests`` are
+            An async context manager of the :class:`~leadfeeder_async.Budget`, whose ``credits`` and ``requests`` are
             the amounts so far.
 
         Raises:
@@ -430,7 +430,8 @@ class AsyncLeadfeeder:
     def server_now(self) -> datetime:
         """Return the current time by the clock of the server, for date ranges that end today.
 
-        The clock of this machine may be wrong. Its time is returned only until the first response has arrived.
+        The clock of this machine may be wrong. Its time is returned only if no response has arrived, or the latest one
+        had no valid ``Date`` header.
 
         Returns:
             The time in UTC.
@@ -455,8 +456,8 @@ class AsyncLeadfeeder:
             An async iterator of account ids and records.
 
         Raises:
-            ConfigurationError: ``account_ids`` contains no account or an invalid one, or ``list_of`` does not return
-                the list of its account.
+            ConfigurationError: ``account_ids`` contains an invalid id, or ``list_of`` does not return the list of its
+                account.
             LeadfeederError: An error of the credential, the quota or a budget affects all accounts.
             IncompleteListError: At the end, if the lists of some accounts could not be read.
 
@@ -517,8 +518,9 @@ class AsyncLeadfeeder:
             account_ids: The accounts, at least one.
             every: Seconds between two polls of one account, 1 to 86,400. A warning is logged if all polls together
                 need more than a tenth of the monthly quota.
-            since: Deliver visits that started at this time or later: ``now``, a datetime, or a day, which begins in
-                UTC. It is ignored for accounts that have a state, because their watches continue.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, an ISO time, or a day. A day
+                and a time without a zone are in UTC. It is ignored for accounts that have a state, because their
+                watches continue.
             state: A directory for one file per account, which is created if necessary, or a function that returns the
                 store of an account. None keeps the states in memory.
             lookback_days: The days before the newest visit for which late visits are expected, 0 to 90.
@@ -607,7 +609,7 @@ class AsyncLeadfeeder:
         idempotent: bool = False,
         may_charge: bool = True,
     ) -> object:
-        """Call any route of the API, with the same limits, retries and errors.
+        """Call a route that this package has no method for. Limits and errors are those of the other methods.
 
         Args:
             method: The HTTP method.
@@ -617,7 +619,8 @@ class AsyncLeadfeeder:
             returns: The type to decode the response into. Defaults to ``dict[str, object]``.
             idempotent: True if sending the request twice has the same effect as sending it once. GET always counts as
                 idempotent. Defaults to False.
-            may_charge: False if the request charges no credits. Defaults to True.
+            may_charge: False if the request charges no credits. Defaults to True: the request is not sent again after a
+                lost response.
 
         Returns:
             The decoded response.

@@ -5,9 +5,9 @@
     LeadfeederError
     ├── APIStatusError                the server rejected the request
     │   ├── BadRequestError           400, 422: the request is invalid
-    │   ├── AuthenticationError       401, or 403 with a key code: the key is invalid
+    │   ├── AuthenticationError       401, or 403 with a code such as invalid_api_key
     │   ├── PermissionDeniedError     403: the key lacks permission
-    │   ├── InsufficientCreditsError  402, or a credit code: no credits left
+    │   ├── InsufficientCreditsError  402, or insufficient_credits: no credits left
     │   ├── NotFoundError             404
     │   ├── OffsetExceededError       416: past the API's row limit of 10,000
     │   ├── RateLimitedError          429: too many requests per second
@@ -263,7 +263,7 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """The API key is missing, invalid or revoked (401, or 403 with a key code)."""
+    """The API key is missing, invalid or revoked (401, or 403 with a code such as ``invalid_api_key``)."""
 
     default_hint = "Check LEADFEEDER_API_KEY, or create a new key in Leadfeeder under Settings > API keys."
 
@@ -577,7 +577,7 @@ class CredentialError(LeadfeederError):
     If the callable raised an exception, this error contains only its class, because its message may contain secrets.
     """
 
-    default_hint = "Call the function by itself to see its error."
+    default_hint = "Call your function for api_key or access_token by itself to see its error."
 
 
 class RateLimiterUnavailableError(LeadfeederError):
@@ -631,7 +631,7 @@ class InvalidIdError(ConfigurationError):
 class MissingKeyError(ConfigurationError):
     """No API key or access token was given, or the file of LEADFEEDER_API_KEY_FILE cannot be read."""
 
-    default_hint = "Set LEADFEEDER_API_KEY, or pass api_key=. The sandbox provides a key for first steps."
+    default_hint = "Set LEADFEEDER_API_KEY, or pass api_key=. To try the package without a key, use its sandbox."
 
 
 def check_argument(condition: object, message: str, hint: str | None = None, *, argument: str | None = None) -> None:

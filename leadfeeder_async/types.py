@@ -84,8 +84,8 @@ class AttemptEvent(msgspec.Struct, frozen=True, kw_only=True):
     elapsed: float
     """Seconds from ``started_at`` to the end of the attempt."""
     phase_durations: Mapping[RequestPhase, float]
-    """Seconds per phase. ``slot``, ``credential`` and ``limiter`` are waits before sending, ``headers`` is the server's
-    time."""
+    """Seconds per phase. ``slot``, ``credential`` and ``limiter`` are waits before sending. ``headers`` is the wait for
+    the response."""
     phase: RequestPhase
     """The last phase that was reached."""
     sent: SentState
@@ -116,7 +116,7 @@ class Stats(msgspec.Struct):
     in_flight: int = 0
     """Calls that hold a concurrency slot at present."""
     waiting: int = 0
-    """Calls that wait at present: for an account, a budget, a slot, a token, a connection, a credential or a retry."""
+    """Calls that wait for an account, a budget, a slot, the rate limit, a connection, a credential or a retry."""
 
 
 class LastError(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     """Calls that hold a concurrency slot."""
     waiting: int
-    """Calls that wait for an account, a budget, a slot, a token, a connection, a credential or a retry."""
+    """Calls that wait for an account, a budget, a slot, the rate limit, a connection, a credential or a retry."""
     rate: float | None
     """Requests per second at present. Repeated 429s reduce it. None for a custom rate limiter."""
     paused_for: float

@@ -1,1 +1,1 @@
-"""The only road to the wire."""
+"""Send requests: retries, limits, credentials and decoding."""

@@ -110,7 +110,7 @@ class ClientState:
         """The latest lookup of the account, if it failed."""
         self.record_locks = RecordLocks()
         self.open_budgets = 0
-        """The budgets of credits whose block was entered and has not ended."""
+        """The number of open ``lf.budget()`` blocks that limit credits."""
         self._has_warned_about_budget = False
         self._last_success_at: datetime | None = None
         self._last_error: LastError | None = None
@@ -143,8 +143,9 @@ class ClientState:
         if not self._has_warned_about_budget:
             self._has_warned_about_budget = True
             logger.warning(
-                "%s may charge credits, and no open budget of this client limits it. A block limits only the tasks "
-                "that are started inside it. To limit all calls, use lf.with_options(budget=Budget(...)).",
+                "%s may charge credits, and no open budget of this client limits it. A block limits only the calls "
+                "inside it, and those of tasks that it starts. To limit all calls, use "
+                "lf.with_options(budget=Budget(...)).",
                 operation,
             )
 

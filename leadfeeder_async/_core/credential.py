@@ -219,7 +219,8 @@ class Credential:
         if isawaitable(value):
             value = await value
         if self.kind == "api_key":
-            return read_secret("api_key", value, "The key that the callable of api_key returned"), None
+            origin = "The key in the file or keyring" if self._source.may_block else "The key that api_key() returned"
+            return read_secret("api_key", value, origin), None
         if isinstance(value, AccessToken):
             origin = "The token that the callable of access_token returned"
             return read_secret("access_token", value.reveal(), origin), value.expires_at

@@ -29,9 +29,9 @@ class RetrySafety(Enum):
     SAFE_SEARCH = "safe_search"
     """A search by POST that charges nothing. May be sent again."""
     BILLED_READ = "billed_read"
-    """May charge credits. Sent again only if it was provably not sent."""
+    """May charge credits. Sent again only if it was provably not sent, or rejected with a 429 or for its credential."""
     NON_IDEMPOTENT = "non_idempotent"
-    """Creates a record. Sent again only if it was provably not sent."""
+    """Creates or changes a record. Sent again in the same cases."""
     IDEMPOTENT = "idempotent"
     """Has the same effect however often it is sent. May be sent again."""
 

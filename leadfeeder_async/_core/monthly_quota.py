@@ -1,4 +1,4 @@
-"""The monthly quota of a key, counted so that its end is recognized when the server reports it ambiguously.
+"""Count the requests of a month, to tell a used-up quota from too many requests per second.
 
 The API returns 429 both for too many requests per second and for a used-up month, and its guide gives both the same
 code. A 429 near the end of the monthly quota therefore counts as the second kind, because waiting a second would not

@@ -1,7 +1,7 @@
 """Whether a failed request is retried, and after how long: pure decisions.
 
 ===============  ==============  =====================  =================
-retry safety     sent: no        ambiguous failure      429
+retry safety     no connection   ambiguous failure      429
 ===============  ==============  =====================  =================
 SAFE             retry           retry                  pause, then retry
 SAFE_SEARCH      retry           retry                  pause, then retry
@@ -10,8 +10,8 @@ BILLED_READ      retry           OutcomeUnknownError    pause, then retry
 NON_IDEMPOTENT   retry           OutcomeUnknownError    pause, then retry
 ===============  ==============  =====================  =================
 
-An ambiguous failure is an invalid, incomplete or late response, a 408, a 499, or any 5xx: the server may have acted
-before it failed.
+An ambiguous failure is a lost connection, an invalid, incomplete or late response, a 408, a 499, or any 5xx: the server
+may have acted before it failed. Errors of a certificate, the credential or the rate limiter are not retried.
 If a 5xx has a Retry-After of up to a minute, the retry waits for it. A longer one is not waited for, as after a 429.
 All other responses are final. The server rejects a request with 429 before any work, so it can always be retried. The
 same holds for a rejected credential, which the executor retries once if there is a new credential.

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from leadfeeder_async.cli.options import TimeZone
-from leadfeeder_async.cli.printing import print_err
+from leadfeeder_async.cli.printing import pluralize, print_err
 
 
 def report(
@@ -42,6 +42,6 @@ def report(
             "Continue it with `leadfeeder sync`."
         )
     print_err(
-        f"{page.totals.visits:,} visits of {page.totals.companies:,} companies, {page.window}, "
+        f"{pluralize(page.totals.visits, 'visit')} of {pluralize(page.totals.companies, 'company')}, {page.window}, "
         f"{out.stat().st_size / 1_000:,.0f} kB -> {out}"
     )

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from math import isfinite
 from typing import TypeAlias, TypeVar
 
 import dlt
@@ -257,25 +258,44 @@ _TEXTS = frozenset({"confidence_score", "employee_range"})
 def _loadable(value: Json, name: str = "") -> Json:
     """Return a value of the same type in each row, so that dlt loads all values of a field into one column.
 
-    Integers beyond 64 bits become strings, because no destination has a larger type. A time that is outside the
-    calendar in UTC becomes None, because dlt reads every text that looks like a time, and would fail in each run.
+    Integers beyond 64 bits become strings in a column of their own, because no destination has a larger type, and dlt
+    would convert them to that of the other values. A time that is outside the calendar in UTC, and a text such as
+    ``NaN`` in place of a number, becomes None. dlt would convert these texts, and fail in each run.
     """
     if isinstance(value, dict):
-        return {_column_name(key): _loadable(inner, key) for key, inner in value.items()}
+        loadable = {key: _loadable(inner, key) for key, inner in value.items()}
+        return {
+            f"{_column_name(key)}__v_text" if _is_oversized(value[key], inner, key) else _column_name(key): inner
+            for key, inner in loadable.items()
+        }
     if isinstance(value, list):
         return [_loadable(inner) for inner in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _loadable_number(value, name)
-    return None if isinstance(value, str) and _exceeds_calendar(value) else value
+    if isinstance(value, str) and (_exceeds_calendar(value) or (name in _NUMBERS and _is_infinite(value))):
+        return None
+    return value
+
+
+def _is_oversized(value: Json, loadable: Json, name: str) -> bool:
+    """Return True if an integer is loaded as text because it is beyond 64 bits."""
+    return isinstance(value, int) and isinstance(loadable, str) and name not in _TEXTS
+
+
+def _is_infinite(text: str) -> bool:
+    try:
+        return not isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _column_name(key: str) -> str:
     """Return the name of a column. dlt fails in each run if a name is one of its own, such as ``_dlt_parent_id``.
 
-    It does so too if a name has no letter and no digit, such as ``__``.
+    It does so too if a name has no letter and no digit, such as ``__`` or an empty one.
     """
     name = re.sub(r"[\W_]+", "_", key).lower()
-    return f"attribute_{key.strip('_')}" if name == "_" or name.startswith("_dlt") else key
+    return f"attribute_{key.strip('_')}" if name in {"", "_"} or name.startswith("_dlt") else key
 
 
 @lru_cache(maxsize=1_000)
@@ -325,10 +345,14 @@ def _related(value: Json) -> Json:
     value = _loadable(value)
     if isinstance(value, list):
         return [_related(record) for record in value]
-    if not isinstance(value, dict) or "id" not in value:
+    if not isinstance(value, dict):
+        return _id_as_text(value)  # some servers send only the id
+    if "id" not in value:
         return value
     attributes = value.get("attributes")
-    related_id = value["id"]
-    if isinstance(related_id, int | float) and not isinstance(related_id, bool):
-        related_id = id_text(related_id)
-    return {**(attributes if isinstance(attributes, dict) else {}), "id": related_id}
+    named = attributes.items() if isinstance(attributes, dict) else ()
+    return {**{name: item for name, item in named if _normalized(name) != "id"}, "id": _id_as_text(value["id"])}
+
+
+def _id_as_text(value: Json) -> Json:
+    return id_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -294,7 +294,7 @@ _INSTRUMENTS: WeakKeyDictionary[MeterProvider, _Instruments] = WeakKeyDictionary
 
 
 def _instruments_of(provider: MeterProvider | None) -> _Instruments:
-    if provider is None:
+    if provider is None or provider is metrics.get_meter_provider():
         return _global_instruments()
     if provider not in _INSTRUMENTS:
         _INSTRUMENTS[provider] = _Instruments(provider.get_meter(NAME, __version__))

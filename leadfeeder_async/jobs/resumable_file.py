@@ -279,7 +279,8 @@ def checkpoint_path(path: Path) -> Path:
 
 def is_same_file(path: Path, other: Path) -> bool:
     """Return True if two paths name one file, whether it exists or not."""
-    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+    with translate_os_errors(path):
+        return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
 
 
 def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> None:

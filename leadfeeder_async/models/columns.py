@@ -83,11 +83,10 @@ def _related_value(related: Json, path: KeyPath) -> Json:
     """Return a value of a related record that is its id or in a list. Several records have a list of values."""
     values: list[Json] = []
     for record in related if isinstance(related, list) else [related]:
-        is_id = path == ("id",) and isinstance(record, str | int) and not isinstance(record, bool)
-        value = record if is_id else json_at(record, path)
-        if value is not None:
-            values.append(value)
-    return values if len(values) > 1 else values[0] if values else None
+        is_id = isinstance(record, str | int) and not isinstance(record, bool)
+        if is_id or isinstance(record, dict):
+            values.append(record if is_id and path == ("id",) else json_at(record, path))
+    return None if all(value is None for value in values) else values if len(values) > 1 else values[0]
 
 
 def json_at(value: Json, path: Sequence[str | int]) -> Json:

@@ -45,17 +45,17 @@ class CompanyShortcuts:
 
     @property
     def company_name(self: _OfCompany) -> str | None:
-        """The name of the company. None on a stub, and if the record has no company."""
+        """The name of the company. None if there is no company, or if ``include`` did not name it."""
         return None if self.company is None else self.company.name
 
     @property
     def company_url(self: _OfCompany) -> str | None:
-        """The website of the company. None on a stub, and if the record has no company."""
+        """The website of the company. None if there is no company, or if ``include`` did not name it."""
         return None if self.company is None else self.company.url
 
     @property
     def company_country(self: _OfCompany) -> str | None:
-        """The country of the company. None on a stub, and if the record has no company."""
+        """The country of the company. None if there is no company, or if ``include`` did not name it."""
         return None if self.company is None else self.company.country
 
 

@@ -32,7 +32,7 @@ class CompanyFilter(msgspec.Struct, frozen=True):
     """Requests the companies. Returns their ids, and the errors about companies that could not be read."""
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
-        """Yield pages with the rows of these companies. Their number is not known in advance."""
+        """Yield pages with the rows of these companies. ``total`` is None, because their number is not known."""
         async with aclosing(pages):
             companies, problems = await self.load()
             position, window = None, None

@@ -44,7 +44,7 @@ class LocalDays(msgspec.Struct, frozen=True):
         return days_around(self.start, self.end)
 
     async def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
-        """Yield pages with the visits of these days. Their number is not known in advance."""
+        """Yield pages with the visits of these days. ``total`` is None, because their number is not known."""
         async with aclosing(pages):
             async for page in pages:
                 yield await run_for_rows(partial(self._filtered, page), len(page.items))

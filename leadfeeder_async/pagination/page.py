@@ -120,5 +120,5 @@ class RowFilter(Protocol):
         ...
 
     def apply(self, pages: AsyncGenerator[Page[U], None]) -> AsyncGenerator[Page[U], None]:
-        """Yield pages with the rows to keep. Their number is not known in advance."""
+        """Yield pages with the rows to keep. ``total`` is None, because their number is not known."""
         ...

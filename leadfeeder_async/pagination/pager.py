@@ -63,10 +63,10 @@ _ROWS_HINT = "Pass the rows instead of their ids, or no rows, and leave out repe
 class Pager(Generic[T]):
     """A list that is requested while it is read.
 
-    Nothing is sent before the first row is needed, and each iteration starts again. Rows whose id came before are left
-    out, except rows of another company or location in lists that may share ids. Numbered pages are prefetched, up to
-    16, and arrive in order. Cursor lists are prefetched by one page. A date range over the API's row limit of 10,000 is
-    split into smaller ones. Leaving a loop cancels the requests in flight.
+    Nothing is sent before the first row is needed, and each iteration starts again. A row is left out if an earlier one
+    had the same id and, for signals and visitor companies, the same company and location. Numbered pages are
+    prefetched, up to 16, and arrive in order. Cursor lists are prefetched by one page. A date range over the API's row
+    limit of 10,000 is split into smaller ones. Leaving a loop cancels the requests in flight.
     """
 
     def __init__(
@@ -226,8 +226,8 @@ class Pager(Generic[T]):
         """Return the same list, read with at most ``pages`` pages in flight or waiting.
 
         Args:
-            pages: The number of pages, 16 by default. 0 requests each page when it is needed. A cursor list prefetches
-                at most one page, and none if it may charge.
+            pages: The number of pages. A list without this call prefetches 16. 0 requests each page when it is needed.
+                A cursor list prefetches at most one page, and none if it may charge.
 
         """
         check_integer("pages", pages, 0)
@@ -256,7 +256,7 @@ class Pager(Generic[T]):
                 formula. ``"plain"`` writes UTF-8 with commas and unchanged text.
             fields: The names of the columns to write, in this order, such as ``["id", "company.name"]``. JSON lines
                 then have these keys. None writes all columns, and JSON lines as the API sent them.
-            on_progress: Called after each page.
+            on_progress: Called with a ``Progress`` after each page. It must not block.
 
         Returns:
             The final progress.
@@ -373,7 +373,18 @@ class Pager(Generic[T]):
         return await frame.finish()
 
     async def first(self) -> T | None:
-        """Return the first row, or None if the list is empty. No more pages or ids are requested than needed."""
+        """Return the first row. No more pages or ids are requested than needed.
+
+        Returns:
+            The row, or None if the list is empty.
+
+        Raises:
+            IncompleteListError: No row could be read.
+
+        Credits:
+            Those of one page or one id, if the list charges.
+
+        """
         async with aclosing(raise_at_end(self._with_limit(1).pages())) as pages:
             async for page in pages:
                 if page.items:
@@ -387,7 +398,11 @@ class Pager(Generic[T]):
         :meth:`to_file`.
 
         Args:
-            limit: The most rows to return. A list by id never has more ids in flight than rows are still wanted.
+            limit: The most rows to return. None returns all rows, up to the ``limit`` of the list. A list by id never
+                has more ids in flight than rows are still wanted.
+
+        Returns:
+            The rows.
 
         Raises:
             IncompleteListError: Some rows could not be read.
@@ -399,9 +414,10 @@ class Pager(Generic[T]):
             return [item async for page in pages for item in page.items]
 
     async def count(self) -> int | None:
-        """Return the number of rows that the server counts.
+        """Return the number of rows that the server counts. The ``limit`` of the list is ignored.
 
-        Return None for lists of ids, for lists that this package filters, and if the server does not report a count.
+        Returns:
+            The number. None for lists of ids, for lists that this package filters, and if the server reports no count.
 
         Credits:
             None, unless the operation charges. Then this request may charge too.

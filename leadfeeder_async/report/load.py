@@ -170,8 +170,8 @@ def requested_window(since: DateLike, until: DateLike | None, last_day: date | N
         end = last_day or today
     else:
         end = parse_relative_date(until, today) if isinstance(until, str) else parse_date("until", until)
-    start = parse_relative_date(since, end) if isinstance(since, str) else parse_date("since", since)
     check_argument(end >= FIRST_DAY, f"until={end} is before {FIRST_DAY}.", "Pass a later date.", argument="until")
+    start = parse_relative_date(since, end) if isinstance(since, str) else parse_date("since", since)
     start = max(start, FIRST_DAY)
     check_argument(
         start <= end,

@@ -11,7 +11,8 @@ MAX_SHARES = 12
 MAX_MONTHS = 12
 
 COVERAGE = """
-SELECT account_id, s.first_day, coalesce(s.last_day, v.last_visit) AS last_day,
+SELECT account_id, s.first_day,
+    coalesce(s.last_day, least(v.last_visit, CAST(now() AT TIME ZONE 'UTC' AS DATE))) AS last_day,
     s.finished_at AT TIME ZONE 'UTC' AS finished_at, coalesce(v.visits_without_timestamp, 0) AS visits_without_timestamp
 FROM (
     SELECT account_id FROM sync_state UNION SELECT account_id FROM visits

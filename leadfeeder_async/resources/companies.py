@@ -314,7 +314,8 @@ class Companies:
 
         Raises:
             NotFoundError: No known path of this operation exists. Set another one with ``AsyncLeadfeeder(paths=...)``.
-            ConfigurationError: An argument has the wrong type, or ``company_ids`` is empty.
+            ConfigurationError: An argument is out of range or has the wrong type, or ``company_ids`` is empty.
+            InvalidIdError: An id is not a string, is empty, or contains characters that an id cannot have.
             InsufficientCreditsError: The account does not have enough credits.
             OutcomeUnknownError: The response to a page was lost, so credits may have been charged.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
@@ -425,7 +426,7 @@ class Companies:
                 mapping. Each needs ``company_name``, ``url``, ``vat_id`` or ``register_id``. ``email``, ``phone``,
                 ``register_location``, ``street``, ``street_name``, ``street_number``, ``postal_code``, ``city``,
                 ``country`` and ``country_code`` improve the match.
-            max_results_per_company: The maximum number of matches per company, 1 to 20.
+            max_results_per_company: The maximum number of matches per company, 1 to 20. None leaves it to the API.
             extra: New fields of the API that this package does not know. They are added to the body unchanged.
             account_id: The account to use. Defaults to the account of the client.
 

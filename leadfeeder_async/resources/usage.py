@@ -58,9 +58,9 @@ class Usage:
             "Pass the earlier month as start_period.",
             argument="start_period",
         )
-        answer = await self._executor.execute(ApiRequest(GET_USAGE, params=params, account_id=account_id))
-        self._executor.record_monthly_usage(_used_in(f"{datetime.now(UTC):%Y-%m}", answer.data))
-        return answer
+        response = await self._executor.execute(ApiRequest(GET_USAGE, params=params, account_id=account_id))
+        self._executor.record_monthly_usage(_used_in(f"{datetime.now(UTC):%Y-%m}", response.data))
+        return response
 
 
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")

@@ -120,6 +120,7 @@ class WebVisits:
         Raises:
             ConfigurationError: ``start_date`` is after ``end_date``, ``tz`` is unknown, or an argument has the wrong
                 type.
+            InvalidIdError: ``company_id`` or ``custom_feed_id`` is not an id.
             IncompleteWindowError: At the end, if visits of a day with more than 10,000 visits are missing. All visits
                 that can be read are returned first.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
@@ -203,8 +204,9 @@ class WebVisits:
         Args:
             every: Seconds between two polls, 1 to 86,400. A warning is logged if polls need more than a tenth of the
                 monthly quota.
-            since: Deliver visits that started at this time or later: ``now``, a datetime, or a day, which begins in
-                UTC. It is ignored if ``state`` contains a state, because the watch then continues.
+            since: Deliver visits that started at this time or later: ``now``, a datetime, an ISO time, or a day. A day
+                and a time without a zone are in UTC. It is ignored if ``state`` contains a state, because the watch
+                then continues.
             state: A file, or an object with ``load`` and ``save``, that keeps the state between runs. None keeps it in
                 memory.
             lookback_days: The days before the newest visit for which late visits are expected, 0 to 90.
@@ -221,8 +223,10 @@ class WebVisits:
         Raises:
             ConfigurationError: An argument is out of range or has the wrong type.
             CheckpointError: The state is damaged, is used by another watch, or belongs to another account or filter.
-            AuthenticationError: The key is no longer valid. Other permanent errors are raised too.
+            InvalidIdError: ``company_id`` or ``custom_feed_id`` is not an id.
+            AuthenticationError: The key is no longer valid.
             BudgetExceededError: A budget does not allow the next request.
+            LeadfeederError: Another error that a later poll cannot repair.
 
         Credits:
             None.
@@ -278,6 +282,7 @@ class WebVisits:
 
         Raises:
             ConfigurationError: ``start_date`` is after ``end_date``, or an argument has the wrong type.
+            InvalidIdError: ``custom_feed_id`` is not an id.
             IncompleteWindowError: At the end, if one day has more than 10,000 records. All records that can be read are
                 returned first.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.

@@ -81,13 +81,14 @@ class Sandbox:
         companies: The number of companies.
         visits: The number of visits.
         days: The number of days that the visits are spread over.
-        end_date: The last of these days, in UTC. Default: today, with visits up to the current time.
+        end_date: The last of these days, in UTC. Defaults to today, with visits up to the current time.
         accounts: The number of accounts that the API key can access. All accounts have the same data.
         credits: The credits of each account.
         rate_limit: Reject requests that exceed ``rate`` and ``burst``.
         rate: The number of requests per second that the rate limit allows.
         burst: The number of requests that the rate limit allows at once.
-        quota: The number of requests per month. Requests over it fail with ``quota_exceeded``.
+        quota: The most requests of the API key, since the start or ``rotate_key``. Later ones fail with
+            ``quota_exceeded``.
         not_entitled: The operations that fail because the plan does not include them, such as ``"search_contacts"``.
         latency: The delay of each response in seconds.
         flaky: The fraction of requests that fail with status 503 before they take effect, from 0 to 1.
@@ -99,13 +100,13 @@ class Sandbox:
         short_pages: The fraction of pages that have only half of their rows, from 0 to 1. The next cursor continues
             after the last returned row. The other rows of a numbered page are missing until it is requested again.
         page_cap: The maximum number of rows on a page, if it is less than the requested size. ``page_count`` is still
-            computed from the requested size. Default: no maximum.
+            computed from the requested size. Defaults to no maximum.
         wrong_counts: The value of ``total_count`` and ``page_count`` in all lists: 0, -1, or ``"missing"`` to omit
-            them. Default: the correct counts.
-        port: The port to listen on. Default: a free port.
+            them. Defaults to the correct counts.
+        port: The port to listen on. Defaults to a free port.
 
     Raises:
-        ValueError: If an argument is out of range or names an unknown operation.
+        ValueError: An argument is out of range or names an unknown operation.
     """
 
     api_key: str
@@ -115,7 +116,7 @@ class Sandbox:
     flaky: float
     """The fraction of requests that fail with status 503. Can be changed while the sandbox runs."""
     quota: int
-    """The number of requests per month. Can be changed while the sandbox runs."""
+    """The most requests of the API key. Can be changed while the sandbox runs."""
 
     def __init__(
         self,
@@ -342,7 +343,7 @@ class Sandbox:
             account_id: The account to change. Default: the first account.
 
         Raises:
-            ValueError: If no account has this id.
+            ValueError: No account has this id.
         """
         account = self._state.accounts.get(account_id or self.account_id)
         if account is None:
@@ -358,9 +359,12 @@ class Sandbox:
         self._key_is_revoked = False
 
     def rotate_key(self) -> str:
-        """Replace the API key and return the new one. The old one is rejected from now on.
+        """Replace the API key. The old one is rejected from now on.
 
         The rate limit and the quota start from zero, because the API counts per key.
+
+        Returns:
+            The new key.
         """
         self._keys += 1
         self._requests_of_old_keys = len(self.ledger.requests)
@@ -377,8 +381,11 @@ class Sandbox:
                 operation. An operation outside the scopes fails with ``insufficient_scope``.
             expires_in: The seconds until the token expires. Requests then fail with ``token_expired``.
 
+        Returns:
+            The token, to pass as ``access_token``.
+
         Raises:
-            ValueError: If no operation needs one of the scopes.
+            ValueError: No operation needs one of the scopes.
         """
         unknown = sorted(set(scopes) - set(SCOPES.values()))
         if unknown:

@@ -293,6 +293,27 @@ async def test_ids_are_loaded_as_text(pipeline: Any) -> None:
     assert query(pipeline, "SELECT id, company__id FROM visits ORDER BY id") == expected
 
 
+async def test_related_records_as_plain_ids(pipeline: Any) -> None:
+    """Related records that are sent as ids are loaded as text, also in lists, and keep their zeros."""
+    day = datetime.now(UTC).date()
+    related: list[dict[str, Any]] = [{"company": 7, "tags": [7001, 7]}, {"company": "007", "tags": ["007", "vip"]}]
+    rows = [visit("", day) | {"id": str(row), "relationships": found} for row, found in enumerate(related)]
+    async with scripted(rows) as url:
+        await load(pipeline, url)
+    assert query(pipeline, "SELECT company FROM visits ORDER BY id") == [("7",), ("007",)]
+    tags = query(pipeline, "SELECT value FROM visits__tags")
+    assert sorted(value for (value,) in tags) == ["007", "7", "7001", "vip"]
+
+
+async def test_attribute_named_like_the_id_of_a_related_record(pipeline: Any) -> None:
+    """An attribute whose column would be that of the id is left out."""
+    company = {"id": "c1", "type": "company", "attributes": {"ID": 9, "name": "Acme"}}
+    row = visit("", datetime.now(UTC).date()) | {"id": "1", "relationships": {"company": company}}
+    async with scripted([row]) as url:
+        await load(pipeline, url)
+    assert query(pipeline, "SELECT company__id, company__name FROM visits") == [("c1", "Acme")]
+
+
 async def test_visitor_companies_with_the_same_id(pipeline: Any) -> None:
     """Rows of different companies or locations that have the same id are all loaded, once."""
 
@@ -345,13 +366,37 @@ async def test_attributes_with_names_of_dlt(pipeline: Any) -> None:
     assert query(pipeline, "SELECT attribute_dlt_parent_id FROM visits__engagements") == [("y",)]
 
 
-async def test_integers_beyond_64_bits(pipeline: Any) -> None:
-    """An attribute that no destination can store as an integer is loaded as text."""
+@pytest.mark.parametrize("depths", [(7, 2**64, -(2**70)), (2**64, 7, -(2**70))])
+async def test_integers_beyond_64_bits(pipeline: Any, depths: tuple[int, ...]) -> None:
+    """An attribute that no destination can store as an integer is loaded as text, beside the column of the others."""
     today = datetime.now(UTC).date()
-    rows = [visit("1", today, page_depth=2**64, new={"deep": [2**70]}), visit("2", today, page_depth=7)]
-    async with scripted(rows) as url:
+    rows = [visit(str(number), today, page_depth=depth) for number, depth in enumerate(depths)]
+    rows.append(visit("9", today, new={"deep": [2**70]}))
+    for _ in range(2):
+        async with scripted(rows) as url:
+            await load(pipeline, url)
+    columns = "page_depth::VARCHAR, page_depth__v_text"
+    found = query(pipeline, f"SELECT coalesce({columns}) FROM visits WHERE id <> '9' ORDER BY id")
+    assert found == [(str(depth),) for depth in depths]
+    assert query(pipeline, "SELECT typeof(any_value(page_depth)) FROM visits") == [("BIGINT",)]
+
+
+@pytest.mark.parametrize("text", ["NaN", "inf", "-Infinity", "1e999"])
+async def test_texts_in_place_of_numbers(pipeline: Any, text: str) -> None:
+    """A text that dlt would convert to a number without a value is loaded as null."""
+    today = datetime.now(UTC).date()
+    for value in (3, text, "12.5"):
+        async with scripted([visit("1", today, visit_length=value)]) as url:
+            await load(pipeline, url)
+        expected = {3: 3.0, "12.5": 12.5}.get(value)
+        assert query(pipeline, "SELECT visit_length FROM visits") == [(expected,)]
+
+
+async def test_attribute_without_a_name(pipeline: Any) -> None:
+    """An attribute whose key is empty has a column too."""
+    async with scripted([visit("1", datetime.now(UTC).date(), **{"": 7})]) as url:
         await load(pipeline, url)
-    assert query(pipeline, "SELECT page_depth::VARCHAR FROM visits ORDER BY id") == [(str(2**64),), ("7",)]
+    assert query(pipeline, "SELECT id FROM visits") == [("1",)]
 
 
 def test_accounts_of_one_pipeline_have_their_own_days(pipeline: Any, sandbox: Sandbox) -> None:

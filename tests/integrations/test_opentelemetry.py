@@ -393,8 +393,10 @@ async def test_global_provider_that_is_set_later(sandbox: Sandbox) -> None:
     reader = InMemoryMetricReader()
     async with instrument(client_for(sandbox)) as first:
         metrics.set_meter_provider(MeterProvider([reader]))
-        async with instrument(client_for(sandbox)) as second:
-            for lf, calls in ((first, 2), (second, 3)):
+        second = instrument(client_for(sandbox))
+        third = instrument(client_for(sandbox), meter_provider=metrics.get_meter_provider())
+        async with second, third:
+            for lf, calls in ((first, 1), (second, 2), (third, 3)):
                 for _ in range(calls):
                     await lf.users.me()
             data: Any = reader.get_metrics_data()

@@ -868,7 +868,6 @@ async def test_start_before_a_restart_by_the_clock_of_the_server(tmp_path: Path,
             rows.append({"id": name, "attributes": {"started_at": (now + timedelta(minutes=minutes)).isoformat()}})
         await asyncio.sleep(1.1)  # the Date header has whole seconds
         assert await deliver(1) == ["between"]
-    assert b'"opened_on":null' in state.read_bytes()
 
 
 def test_start_by_the_clock_of_the_server() -> None:
@@ -925,6 +924,50 @@ def test_clock_behind_at_the_first_reading(server: VisitServer, run: Any, days: 
         return await task
 
     assert run(deliver()) == []
+
+
+async def test_clock_ahead_until_the_first_reading(tmp_path: Path) -> None:
+    """A start by the wrong clock of a response is corrected as long as no reading is complete, also by the next run."""
+    state, now, requests, is_down = tmp_path / "state", datetime.now(UTC), 0, True
+    rows = [{"id": "old", "attributes": {"started_at": (now - timedelta(hours=1)).isoformat()}}]
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        if is_down and requests > 1:
+            return web.Response(status=503)
+        body = await request.json()
+        found = [row for row in rows if body["start_date"] <= str(row["attributes"])[16:26] <= body["end_date"]]
+        date = format_datetime(datetime.now(UTC) + timedelta(days=10 * is_down), usegmt=True)
+        meta = {"pagination": {"page_count": 1, "total_count": len(found)}}
+        return web.json_response({"data": found, "meta": meta}, headers={"Date": date})
+
+    async with handler_server(respond) as url, client_of(url, retries=0) as lf:
+        async with aclosing(lf.web_visits.watch(every=1, state=state)) as visits:
+            task = asyncio.ensure_future(anext(visits))
+            while requests < 4:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        is_down = False
+        await asyncio.sleep(1.1)  # the Date header has whole seconds
+        rows.append({"id": "new", "attributes": {"started_at": datetime.now(UTC).isoformat()}})
+        async with aclosing(lf.web_visits.watch(every=1, state=state)) as visits:
+            assert (await asyncio.wait_for(anext(visits), 10)).id == "new"
+
+
+def test_clock_ahead_during_the_first_reading(server: VisitServer, run: Any, tmp_path: Path) -> None:
+    """Visits are delivered once, also after a restart, if the clock was ahead when the days were first read."""
+    state, server.offset = tmp_path / "visits.state", timedelta(days=10)
+    server.at(EPOCH + timedelta(minutes=1), lambda: setattr(server, "offset", timedelta(0)))
+    delivered = list[str]()
+    for number in range(3):
+        for minutes in (20, 40):
+            name = f"v{number}-{minutes}"
+            server.at(server.now() + timedelta(minutes=minutes), lambda name=name: server.add(name))
+        run(watch_for(server.watch(state=state, every=60), 3_600, delivered))
+    assert delivered == [f"v{number}-{minutes}" for number in range(3) for minutes in (20, 40)]
 
 
 async def deliver_after(dates: list[datetime], header: str, since: str, polls: int) -> list[str]:

@@ -26,7 +26,7 @@ from leadfeeder_async.pagination.date_range import DateWindow
 from leadfeeder_async.report import write_report
 from leadfeeder_async.report.charts import axis_ticks
 from leadfeeder_async.report.formatting import PLACEHOLDER
-from leadfeeder_async.report.load import choose_granularity, read_report
+from leadfeeder_async.report.load import choose_granularity, read_report, requested_window
 from leadfeeder_async.report.render import MAX_TAGS, headline_cards, render
 from leadfeeder_async.report.report_data import CreditBalance, Totals
 from leadfeeder_async.sandbox import World
@@ -809,3 +809,27 @@ def test_report_since_an_early_year(tmp_path: Path, since: str) -> None:
         read_report(path, since=since, until="0950-01-01")
     with pytest.raises(ConfigurationError, match="is not a date"):
         read_report(path, since="9" * 5_000 + "d")
+
+
+@pytest.mark.parametrize("until", [date(1, 1, 5), "0001-01-05", "1969-12-31"])
+def test_last_day_before_1970(until: date | str) -> None:
+    """A last day before 1970 is refused, also if the period before it would be outside the calendar."""
+    with pytest.raises(ConfigurationError, match="before 1970-01-01"):
+        requested_window("30d", until, None, date(2026, 1, 1))
+
+
+def test_future_visit_before_the_first_sync_is_complete(tmp_path: Path) -> None:
+    """The page of an incomplete first sync ends today, although a visit is dated in the future."""
+    now = datetime.now(UTC)
+    starts = {"1": now - timedelta(days=2), "2": now + timedelta(days=900)}
+    visits = [{**one_visit(), "id": row, "started_at": start.isoformat()} for row, start in starts.items()]
+    report = read_report(make_database(tmp_path / "a.duckdb", visits=visits))
+    assert now.date() - timedelta(1) <= report.window.end <= now.date()
+    assert report.totals.visits == 1
+
+
+def test_report_with_a_name_that_is_too_long(tmp_path: Path) -> None:
+    """The error about such a name is one of this package."""
+    path = make_database(tmp_path / "a.duckdb", visits=[one_visit()], sync_state=state(date(2026, 9, 1), END))
+    with pytest.raises(CheckpointError, match="too long"):
+        write_report(path, tmp_path / f"{'x' * 300}.html")

@@ -30,7 +30,9 @@ class WatchState(msgspec.Struct, kw_only=True):
     since: datetime
     """Visits that started before are not delivered by the first reading."""
     opened_on: datetime | None = None
-    """The local time at which a new watch was opened, until a response has shown the time of the server."""
+    """The local time at which a new watch was opened, until the first complete reading."""
+    starts_when_opened: bool = False
+    """True if ``since`` is the time at which the watch was opened."""
     floor: date
     """The first day that is counted."""
     known: dict[date, list[str]] = msgspec.field(default_factory=dict[date, list[str]])

@@ -241,9 +241,13 @@ class VisitWatcher:
         if state is None:
             now, self._opened_at = datetime.now(UTC), anyio.current_time()
             since = self._options.since or now
-            floor = self._first_floor(since, now)
             state = WatchState(
-                fingerprint=fingerprint, description=description, since=since, opened_on=now, floor=floor
+                fingerprint=fingerprint,
+                description=description,
+                since=since,
+                opened_on=now,
+                starts_when_opened=self._options.since is None,
+                floor=self._first_floor(since),
             )
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         await self._journal.save(state)
@@ -252,7 +256,9 @@ class VisitWatcher:
     async def _start_by_server_clock(self, state: WatchState, local_start: datetime) -> None:
         """Set the start of a new watch by the clock of the server, which the response to a request shows.
 
-        If the clock of this machine is wrong, its time would leave out visits, or deliver older ones.
+        If the clock of this machine is wrong, its time would leave out visits, or deliver older ones. The clock of a
+        response may be wrong too. Of the times in the polls until the first complete reading, the one that is closest
+        to that of this machine counts.
         """
         yesterday = self._now().date() - ONE_DAY  # today may not have begun in the time zone of the API
         await self._reader.page(DateWindow(yesterday, yesterday), 1, 1)
@@ -261,14 +267,14 @@ class VisitWatcher:
             start = by_server_clock(local_start, datetime.now(UTC), now)
         else:
             start = now - timedelta(seconds=anyio.current_time() - self._opened_at)
-        if state.since == local_start:
-            state.since = start
-        state.floor, state.opened_on = self._first_floor(state.since, start), None
+        is_closest = state.since == local_start or abs(start - local_start) < abs(state.since - local_start)
+        if state.starts_when_opened and is_closest:
+            state.since, state.floor = start, self._first_floor(start)
         await self._journal.save(state)
 
-    def _first_floor(self, since: datetime, opened_on: datetime) -> date:
+    def _first_floor(self, since: datetime) -> date:
         """Return the first day to count."""
-        return first_day_of_lookback(min(since, opened_on).date(), self._options.lookback_days)
+        return first_day_of_lookback(since.date(), self._options.lookback_days)
 
     # A poll
 
@@ -307,11 +313,12 @@ class VisitWatcher:
         async with aclosing(self._read_all_pages(state, counted, window)) as visits:
             async for visit in visits:
                 yield visit
-        state.forget_before(state.floor)
+        state.forget_before(window.start)  # it is before the floor if the clock was ahead
         self._known = {visit_id for ids in state.known.values() for visit_id in ids}
         state.parts = [self._known_part(counted, window)]
         if state.read_on is not None or first_day_of_lookback(today, self._options.lookback_days) >= state.floor:
-            state.read_on = today  # otherwise the days before the start were read, because a clock was behind
+            state.read_on, state.opened_on = today, None
+        # Otherwise, the days before the start were read, because a clock was behind.
         state.complete_until = state.newest
         self._divide(state)
         await self._journal.save(state)
