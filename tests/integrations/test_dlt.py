@@ -307,7 +307,7 @@ async def test_related_records_as_plain_ids(pipeline: Any) -> None:
 
 async def test_attribute_named_like_the_id_of_a_related_record(pipeline: Any) -> None:
     """An attribute whose column would be that of the id is left out."""
-    company = {"id": "c1", "type": "company", "attributes": {"ID": 9, "name": "Acme"}}
+    company = {"id": "c1", "type": "company", "attributes": {"id": "x", "ID": 9, "name": "Acme"}}
     row = visit("", datetime.now(UTC).date()) | {"id": "1", "relationships": {"company": company}}
     async with scripted([row]) as url:
         await load(pipeline, url)
