@@ -33,7 +33,7 @@ def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
 
 
 def is_list(value: object) -> TypeGuard[Collection[object]]:
-    """Return True for a list, a tuple, a set, or another collection that can be read again. Text is none."""
+    """Return True for a list, a tuple, a set, or another collection that can be read again, but not for text."""
     return isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes)
 
 

@@ -189,8 +189,8 @@ class WebVisits:
         ``async for visit in lf.web_visits.watch(every=300, state="visits.state"): await queue.put(visit)``
 
         The iterator does not end by itself. A visit is recorded as delivered when the next one is requested. After a
-        crash, the watch continues from ``state``. Only the visit that was being processed is delivered twice. Leaving
-        the loop keeps the state.
+        crash, the watch continues from ``state``. Only the visit that was being processed may be delivered twice.
+        Leaving the loop keeps the state.
 
         Visits of the last days (``lookback_days``) that are reported late are delivered too. Failed polls are repeated
         after a growing delay. While the caller processes a visit, no polls are sent.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -194,33 +195,31 @@ async def test_brief_with_visits_without_a_time() -> None:
     assert company["visits"] == 3
 
 
-async def test_brief_with_visits_without_an_id() -> None:
-    """Visits without an id are different visits."""
-    now = datetime.now(UTC)
-    complete = visits_handler([now, now, now], UTC)
+def with_text(handler: Handler, change: Callable[[str], str]) -> Handler:
+    """Return a server whose responses are changed."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
-        response = await complete(request)
+        response = await handler(request)
         assert isinstance(response, web.Response)
-        return web.json_response(json.loads(re.sub(r'"id": "[012]"', '"id": ""', response.text or "")))
+        return web.json_response(json.loads(change(response.text or "")))
 
-    (company,) = await brief_of(respond, "--since", "today")
+    return respond
+
+
+async def test_brief_with_visits_without_an_id() -> None:
+    """Visits without an id are different visits."""
+    complete = visits_handler([datetime.now(UTC)] * 3, UTC)
+    handler = with_text(complete, lambda text: re.sub(r'"id": "[012]"', '"id": ""', text))
+    (company,) = await brief_of(handler, "--since", "today")
     assert company["visits"] == 3
 
 
 async def test_brief_with_a_row_that_cannot_be_read() -> None:
     """All other visits are ranked, and the exit code says that some are missing."""
-    now = datetime.now(UTC)
-    complete = visits_handler([now, now, now], UTC)
-
-    async def respond(request: web.Request) -> web.StreamResponse:
-        response = await complete(request)
-        assert isinstance(response, web.Response)
-        return web.json_response(
-            json.loads((response.text or "").replace('"attributes": {', '"attributes": {"visit_length": "x", ', 1))
-        )
-
-    async with handler_server(respond) as url:
+    complete = visits_handler([datetime.now(UTC)] * 3, UTC)
+    first = '"attributes": {'
+    handler = with_text(complete, lambda text: text.replace(first, f'{first}"visit_length": "x", ', 1))
+    async with handler_server(handler) as url:
         options = {"LEADFEEDER_API_KEY": KEY, "LEADFEEDER_BASE_URL": url, "LEADFEEDER_ACCOUNT_ID": "1"}
         code, stdout, stderr = await leadfeeder(None, "brief", "--since", "today", "--json", **options)
     (company,) = json_lines(stdout)
