@@ -127,7 +127,7 @@ def read_credential(
     file = _key_file()
     if file is not None:
         provider = partial(_read_key_file, file)
-        return CredentialSource(kind="api_key", secret=read_api_key(None), provider=provider, may_block=True)
+        return CredentialSource(kind="api_key", secret=find_api_key(None), provider=provider, may_block=True)
     if "LEADFEEDER_API_KEY" not in os.environ:
         if os.environ.get("LEADFEEDER_ACCESS_TOKEN"):
             secret = read_secret("access_token", os.environ["LEADFEEDER_ACCESS_TOKEN"], "LEADFEEDER_ACCESS_TOKEN")
@@ -136,7 +136,7 @@ def read_credential(
             provider = partial(_read_keyring, base_url)
             secret = read_secret("api_key", provider())
             return CredentialSource(kind="api_key", secret=secret, provider=provider, may_block=True)
-    return CredentialSource(kind="api_key", secret=read_api_key(None))
+    return CredentialSource(kind="api_key", secret=find_api_key(None))
 
 
 def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenProvider | None) -> CredentialSource:
@@ -148,7 +148,7 @@ def _source(kind: CredentialKind, argument: str | ApiKeyProvider | AccessTokenPr
         argument = None  # a traceback with locals would show it
 
 
-def read_api_key(argument: object) -> Secret:
+def find_api_key(argument: object) -> Secret:
     """Return the key without white space around it, or raise ConfigurationError if a header cannot carry it.
 
     The key is the argument, LEADFEEDER_API_KEY, the content of LEADFEEDER_API_KEY_FILE, or with LEADFEEDER_KEYRING=1

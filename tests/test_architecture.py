@@ -85,9 +85,8 @@ def retry_safety_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> Retry
         return RetrySafety.BILLED_READ
     if endpoint.operation.startswith("create_"):
         return RetrySafety.NON_IDEMPOTENT
-    if endpoint.operation.startswith(("search_", "match_")):
-        return RetrySafety.SAFE_SEARCH
-    return RetrySafety.SAFE if endpoint.method == "GET" else RetrySafety.IDEMPOTENT
+    is_search = endpoint.operation.startswith(("search_", "match_"))
+    return RetrySafety.SAFE if endpoint.method == "GET" or is_search else RetrySafety.IDEMPOTENT
 
 
 def billing_of(endpoint: Endpoint[Any], operation: dict[str, Any]) -> Billing:

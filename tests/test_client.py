@@ -370,7 +370,7 @@ def at(month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
 
 
 def classify(quota: MonthlyQuota, now: datetime) -> QuotaExceededError:
-    failure = quota.classify(QuotaExceededError("x"), now)
+    failure = quota.block_if_used_up(QuotaExceededError("x"), now)
     assert isinstance(failure, QuotaExceededError)
     return failure
 
@@ -477,8 +477,8 @@ def test_usage_of_previous_month() -> None:
     """The usage of one month does not count in the next."""
     quota, error = MonthlyQuota(10), RateLimitedError("x")
     quota.record_usage(10, at(1, 31))
-    assert quota.classify(error, at(2, 1)) is error
-    assert isinstance(quota.classify(error, at(1, 31)), QuotaExceededError)
+    assert quota.block_if_used_up(error, at(2, 1)) is error
+    assert isinstance(quota.block_if_used_up(error, at(1, 31)), QuotaExceededError)
 
 
 class _SharedQuota:
@@ -499,7 +499,7 @@ class _SharedQuota:
 def test_shared_usage_counts(used: int, is_exhausted: bool) -> None:
     """A 429 ends the month if all processes together have used the quota, and the others receive it."""
     shared = _SharedQuota(used)
-    failure = MonthlyQuota(10, shared).classify(RateLimitedError("x"), at(1, 31))
+    failure = MonthlyQuota(10, shared).block_if_used_up(RateLimitedError("x"), at(1, 31))
     assert (isinstance(failure, QuotaExceededError), shared.is_exhausted) == (is_exhausted, is_exhausted)
 
 
@@ -508,7 +508,7 @@ def test_message_of_429_near_the_quota() -> None:
     quota = MonthlyQuota(1_000)
     quota.record_usage(990, at(1, 31))
     context = ErrorContext(operation="get_me", status=429, request_id="r1", sent="yes")
-    failure = quota.classify(RateLimitedError("Slow down.", context), at(1, 31))
+    failure = quota.block_if_used_up(RateLimitedError("Slow down.", context), at(1, 31))
     assert isinstance(failure, QuotaExceededError)
     assert failure.message == "Slow down. About 990 of 1,000 requests of this month are used."
     assert failure.context == context

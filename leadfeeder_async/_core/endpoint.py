@@ -25,9 +25,7 @@ class RetrySafety(Enum):
     """Whether a request may be sent again if its outcome is unknown."""
 
     SAFE = "safe"
-    """Changes and charges nothing. May be sent again."""
-    SAFE_SEARCH = "safe_search"
-    """A search by POST that charges nothing. May be sent again."""
+    """Changes and charges nothing, such as a free search by POST. May be sent again."""
     BILLED_READ = "billed_read"
     """May charge credits. Sent again only if it was provably not sent, or rejected with a 429 or for its credential."""
     NON_IDEMPOTENT = "non_idempotent"

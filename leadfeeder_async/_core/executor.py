@@ -25,7 +25,7 @@ from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.record_lock import RecordLock
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._core.waiting import WaitBounds
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_worker_thread
 from leadfeeder_async.budget import ACTIVE_BUDGETS, Budget, BudgetReservation, Price, active_budgets, shared_pools
 from leadfeeder_async.errors import (
     AuthenticationError,
@@ -181,13 +181,13 @@ class RequestExecutor:
             if page is not None:
                 return page
         decode = partial(codec.decode_page, endpoint, body, context, redactor)
-        return decode() if len(body) <= MAX_INLINE_REPAIR else await run_in_thread(decode)
+        return decode() if len(body) <= MAX_INLINE_REPAIR else await run_in_worker_thread(decode)
 
     async def fetch_meta(self, request: ApiRequest[bytes]) -> Meta:
         """Send a request, and return the metadata of its response."""
         body = await self.execute(request)
         decode = partial(codec.decode_meta, body)
-        return decode() if len(body) <= MAX_INLINE_BYTES else await run_in_thread(decode)
+        return decode() if len(body) <= MAX_INLINE_BYTES else await run_in_worker_thread(decode)
 
     def monthly_usage(self) -> tuple[int, int]:
         """Return the requests of this month, as far as known, and the monthly quota of the key."""
@@ -248,7 +248,7 @@ class RequestExecutor:
                 trace.start_phase("credential")
                 await call.wait(credential.renew(), "credential")
             trace.start_phase("limiter")
-            await throttle.token(call)
+            await throttle.acquire_token(call)
             self._check_monthly_quota(call.context)  # another call may have found it used up meanwhile
             if reservation is not None:
                 reservation.consume_request(call.context)
@@ -312,7 +312,7 @@ class RequestExecutor:
             raise self._rejection(call, trace, response)
         decode = partial(codec.decode_response, endpoint, response, trace.context, self._state.redactor)
         try:
-            result = await run_in_thread(decode) if is_large else decode()
+            result = await run_in_worker_thread(decode) if is_large else decode()
         except LeadfeederError as error:
             failure = error
         else:
@@ -333,7 +333,7 @@ class RequestExecutor:
             trace.meta = codec.decode_meta(body)
 
         try:
-            await run_in_thread(decode) if is_large else decode()
+            await run_in_worker_thread(decode) if is_large else decode()
         except asyncio.CancelledError:
             if trace.meta is None:  # the thread had not begun
                 decode()
@@ -359,7 +359,7 @@ class RequestExecutor:
             call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
         if isinstance(error, AuthenticationError) and self._state.credential.kind == "access_token":
             error = error.with_context(error.context, hint=TOKEN_HINT)
-        return self._state.quota.classify(error, now)
+        return self._state.quota.block_if_used_up(error, now)
 
     async def _replace_credential(self, call: CallContext, error: LeadfeederError) -> bool:
         """Replace a credential that the server rejected, once for each call. Return True if there is another one.

@@ -64,7 +64,7 @@ class MonthlyQuota:
         if self._shared is not None:
             self._shared.record_usage(used)
 
-    def classify(self, error: LeadfeederError, now: datetime) -> LeadfeederError:
+    def block_if_used_up(self, error: LeadfeederError, now: datetime) -> LeadfeederError:
         """Return ``error``, or QuotaExceededError for a 429 near the end of the quota. Blocks requests if it is."""
         used = self.used(now)
         message = error.message

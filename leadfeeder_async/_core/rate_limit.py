@@ -251,7 +251,7 @@ class Throttle:
         self._stats.in_flight -= 1
         self._semaphore.release()
 
-    async def token(self, call: WaitBounds) -> None:
+    async def acquire_token(self, call: WaitBounds) -> None:
         """Acquire a rate-limit token, waiting only if none is available.
 
         Raises:

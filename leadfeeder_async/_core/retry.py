@@ -4,7 +4,6 @@
 retry safety     no connection   ambiguous failure      429
 ===============  ==============  =====================  =================
 SAFE             retry           retry                  pause, then retry
-SAFE_SEARCH      retry           retry                  pause, then retry
 IDEMPOTENT       retry           retry                  pause, then retry
 BILLED_READ      retry           OutcomeUnknownError    pause, then retry
 NON_IDEMPOTENT   retry           OutcomeUnknownError    pause, then retry

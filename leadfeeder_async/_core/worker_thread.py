@@ -29,10 +29,10 @@ _EXECUTORS = WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor]()
 
 async def run_for_rows(function: Callable[[], T], rows: int) -> T:
     """Return the result of ``function``, which runs in a thread if it processes many rows."""
-    return function() if rows <= MAX_INLINE_ROWS else await run_in_thread(function)
+    return function() if rows <= MAX_INLINE_ROWS else await run_in_worker_thread(function)
 
 
-async def run_in_thread(function: Callable[[], T]) -> T:
+async def run_in_worker_thread(function: Callable[[], T]) -> T:
     """Return the result of ``function``, which runs in a thread.
 
     A canceled caller still waits until the function has returned, because the function may use the caller's files. A

@@ -15,7 +15,7 @@ import msgspec
 from leadfeeder_async._core.redaction import MIN_PASSWORD_CHARS, Redactor
 from leadfeeder_async._secret import Secret
 from leadfeeder_async.errors import ConfigurationError, check_argument
-from leadfeeder_async.settings import read_api_key
+from leadfeeder_async.settings import find_api_key
 
 try:
     from redis.asyncio import Redis, from_url
@@ -247,7 +247,7 @@ def limit_key(api_key: str | None, namespace: str | None, kind: str) -> str:
     """Return the name of an entry on the server for a namespace or, without one, for an API key."""
     try:
         if namespace is None:
-            return key_of(read_api_key(api_key).reveal(), kind)
+            return key_of(find_api_key(api_key).reveal(), kind)
         check_argument(api_key is None, "api_key and namespace cannot be combined.", "Pass one of them.")
         check_argument(namespace, "namespace='' must not be empty.")
         return key_of(f"namespace {namespace}", kind)

@@ -32,7 +32,7 @@ from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.dedupe import SEPARATOR, id_text, row_id, row_identity
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
-from leadfeeder_async.settings import read_api_key
+from leadfeeder_async.settings import find_api_key
 
 __all__ = ["leadfeeder_source"]
 
@@ -159,7 +159,7 @@ class _Source:
     def __init__(self, account_id: str, api_key: str | None, base_url: str | None, *, trust_env: bool | None) -> None:
         self.account_id = account_id
         try:
-            self._secret = None if api_key is None else read_api_key(api_key)
+            self._secret = None if api_key is None else find_api_key(api_key)
         finally:
             api_key = None
         self._base_url = base_url

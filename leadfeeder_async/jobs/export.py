@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from leadfeeder_async._core.worker_thread import run_for_rows, run_in_thread
+from leadfeeder_async._core.worker_thread import run_for_rows, run_in_worker_thread
 from leadfeeder_async.errors import IncompleteListError, IncompleteWindowError, PaginationError
 from leadfeeder_async.jobs.export_state import EXPORT, ExportState
 from leadfeeder_async.jobs.progress import OnProgress, Progress, ProgressTracker, notify
@@ -112,7 +112,7 @@ async def export_file(
         check_replaceable(path)
     with open_resumable(path, EXPORT, job.identity, initial, resume=resume, overwrite=overwrite) as output:
         output.set_account(await job.account_id())  # raises before rows of another account are removed
-        written = await run_in_thread(partial(_ids_already_written, output, job))
+        written = await run_in_worker_thread(partial(_ids_already_written, output, job))
         is_read = job.limit is not None and output.checkpoint.rows >= job.limit
         if written is None or (job.is_sorted and output.state.position is None and not is_read):
             output.restart(replace(initial, stopped_at=output.state.stopped_at))
@@ -126,7 +126,7 @@ async def export_file(
                 problems.add(page)
                 await run_for_rows(partial(_append, output, page), len(page.items))
                 if page.meta.charged or job.may_charge:
-                    await run_in_thread(output.save)  # after a kill, the page would be charged again
+                    await run_in_worker_thread(output.save)  # after a kill, the page would be charged again
                 notify(tracker.count(len(page.items), page.total), on_progress)
                 # If the list stopped early, the next run may find its end, so do not continue past this point.
                 # If it stops at the same place again, the rows are missing for good, so read the rest.
@@ -142,7 +142,9 @@ async def export_file(
             error = _incomplete_error(output, problems)
             output.update(output.state.with_gaps_acknowledged())
             raise error
-        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
+        await run_in_worker_thread(
+            partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None)
+        )
     return tracker.now()
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from leadfeeder_async._core.worker_thread import run_for_rows, run_in_thread
+from leadfeeder_async._core.worker_thread import run_for_rows, run_in_worker_thread
 from leadfeeder_async.errors import check_argument
 from leadfeeder_async.models.columns import Cell, Column, record_reader
 from leadfeeder_async.pagination.visit_time import utc_time
@@ -51,7 +51,7 @@ class _Frame:
     async def add(self, records: Sequence[object]) -> None:
         """Add the records of a page."""
         if await run_for_rows(partial(self._read_records, records), len(records)):
-            await run_in_thread(self._convert)
+            await run_in_worker_thread(self._convert)
 
     def _read_records(self, records: Sequence[object]) -> bool:
         """Add the cells of some records, and return True if there are enough to convert."""
@@ -96,7 +96,7 @@ class PolarsFrame(_Frame):
 
     async def finish(self) -> pl.DataFrame:
         """Return the frame."""
-        return await run_in_thread(self._join)
+        return await run_in_worker_thread(self._join)
 
     def _convert(self) -> None:
         import polars as pl  # noqa: PLC0415 - the user installs it
@@ -138,7 +138,7 @@ class PandasFrame(_Frame):
 
     async def finish(self) -> pd.DataFrame:
         """Return the frame."""
-        return await run_in_thread(self._join)
+        return await run_in_worker_thread(self._join)
 
     def _convert(self) -> None:
         import pandas as pd  # noqa: PLC0415 - the user installs it

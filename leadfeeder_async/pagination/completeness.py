@@ -136,7 +136,7 @@ def _describe_lost_page(detector: EndDetector) -> str:
     if detector.lacks_page:
         problem = "was empty" if current.has_empty_page else "repeated earlier rows"
         reason = f"a page before its last one {problem}{_in_passes(detector)}, and all others are full"
-    elif current.stuck_pages:
+    elif current.pages_without_new_rows:
         reason = "the server returned the first page again for each further one"
     else:
         reason = "the last response reports another page, but this list cannot request it"

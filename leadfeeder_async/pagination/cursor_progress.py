@@ -182,7 +182,7 @@ class CursorProgress:
     def _end_loop(self, cursor: str | None, *, is_charged: bool) -> None:
         """End the list or begin another pass if no further cursor is likely to bring rows."""
         detector, self.end_error = self.detector, self._record_cursor(cursor, is_charged=is_charged)
-        is_stuck = detector.current_pass.stuck_pages >= MAX_PAGES_AFTER_END
+        is_stuck = detector.current_pass.pages_without_new_rows >= MAX_PAGES_AFTER_END
         if self._has_all_rows and (self.end_error is not None or is_stuck):
             self.end_error, self.detector = None, replace(detector, verdict=Verdict.COMPLETE)
         elif (
@@ -257,9 +257,9 @@ class CursorProgress:
             return CursorLoopError("The server returned the same cursor twice.", context)
         current = self.detector.current_pass
         is_past_end = self._has_looped and current.pages > self.detector.first_pass_pages
-        stuck_pages = current.stuck_pages
-        if stuck_pages >= (MAX_SHORT_LOOP_PAGES if is_charged or is_past_end else MAX_LOOP_PAGES):
-            message = f"{stuck_pages} consecutive pages had no new rows, each with a new cursor."
+        pages_without_new_rows = current.pages_without_new_rows
+        if pages_without_new_rows >= (MAX_SHORT_LOOP_PAGES if is_charged or is_past_end else MAX_LOOP_PAGES):
+            message = f"{pages_without_new_rows} consecutive pages had no new rows, each with a new cursor."
             return CursorLoopError(message, context)
         self._cursors.add(cursor)
         if cursor_hash is not None and len(self._cursor_hashes) < MAX_CURSOR_HASHES:

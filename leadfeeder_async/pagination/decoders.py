@@ -15,7 +15,7 @@ from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.json_text import is_utf8
 from leadfeeder_async._core.normalize import is_record, may_wrap_relationships, unwrap_relationships
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_worker_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
 from leadfeeder_async.pagination.dedupe import row_id, row_identity
@@ -62,7 +62,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
         """Return the page of a response body. Rows that are not records in UTF-8 are reported as errors."""
         page = _page_of(await self.executor.decode_page(self.endpoint, body))
         if len(body) > MAX_INLINE_BYTES:
-            return await run_in_thread(partial(self._clean_if_needed, page, body))
+            return await run_in_worker_thread(partial(self._clean_if_needed, page, body))
         return self._clean_if_needed(page, body)
 
     def _clean_if_needed(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:

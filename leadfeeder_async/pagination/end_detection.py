@@ -11,16 +11,16 @@ from enum import Enum
 import msgspec
 from msgspec.structs import replace
 
-MAX_STUCK_PAGES = 3
+MAX_PAGES_WITHOUT_NEW_ROWS = 3
 """Consecutive pages without rows new to the pass after which it ends, if no further page is known to exist."""
 
-MAX_STUCK_KNOWN_PAGES = 50
+MAX_KNOWN_PAGES_WITHOUT_NEW_ROWS = 50
 """The same limit if further pages should exist by the server's counts."""
 
 MAX_PASSES = 6
 """Passes over one list after which missing rows are not requested again. An expired cursor begins further ones."""
 
-MAX_FRUITLESS_PASSES = 2
+MAX_PASSES_WITHOUT_NEW_ROWS = 2
 """Consecutive passes without new rows after which no further pass is made."""
 
 
@@ -97,7 +97,7 @@ class PassState(msgspec.Struct, frozen=True):
     """The most rows of earlier pages that a page had, although a later page had rows new to this pass."""
     has_short_page: bool = False
     """True if a page had rows, but was not full, although it was not the last one."""
-    stuck_pages: int = 0
+    pages_without_new_rows: int = 0
     """Consecutive pages without rows new to this pass."""
 
     @property
@@ -111,13 +111,13 @@ class PassState(msgspec.Struct, frozen=True):
 
         False if each page repeats one row, the last one of the page before, or if only the last page repeats rows.
         """
-        is_regular = self.largest_overlap == 1 and self.overlaps >= self.pages - self.stuck_pages - 1
+        is_regular = self.largest_overlap == 1 and self.overlaps >= self.pages - self.pages_without_new_rows - 1
         return self.largest_overlap > 0 and not is_regular
 
     @property
     def latest_is_repeated(self) -> bool:
         """True if the latest page had only rows of earlier ones."""
-        return self.stuck_pages > 0 and self.latest_rows != 0
+        return self.pages_without_new_rows > 0 and self.latest_rows != 0
 
     def record(self, page: PageFacts, largest_page: int) -> PassState:
         """Return the state after a received page. ``largest_page`` is the number of rows of the largest page so far."""
@@ -135,7 +135,7 @@ class PassState(msgspec.Struct, frozen=True):
             latest_overlap=page.repeated_rows,
             largest_overlap=max(self.largest_overlap, self.latest_overlap if new_to_pass else 0),
             has_short_page=self.has_short_page or 0 < (self.latest_rows or 0) < largest_page,
-            stuck_pages=0 if new_to_pass else self.stuck_pages + 1,
+            pages_without_new_rows=0 if new_to_pass else self.pages_without_new_rows + 1,
         )
 
 
@@ -225,7 +225,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     """The pages of the first pass up to the last one with new rows, or up to the last known one that it read."""
     first_total: int = 0
     """The count at the end of the first pass."""
-    fruitless_passes: int = 0
+    passes_without_new_rows: int = 0
     """Consecutive earlier passes without new rows."""
     verdict: Verdict = Verdict.CONTINUE
 
@@ -263,8 +263,8 @@ class EndDetector(msgspec.Struct, frozen=True):
     @property
     def can_begin_pass(self) -> bool:
         """True if reading the list again is free, and passes are left after this one."""
-        fruitless = self.fruitless_passes + (self.passes > 1 and not self.current_pass.new_rows)
-        return self.can_restart and self.passes < MAX_PASSES and fruitless < MAX_FRUITLESS_PASSES
+        without_new_rows = self.passes_without_new_rows + (self.passes > 1 and not self.current_pass.new_rows)
+        return self.can_restart and self.passes < MAX_PASSES and without_new_rows < MAX_PASSES_WITHOUT_NEW_ROWS
 
     @property
     def missing_in_pass(self) -> int:
@@ -330,7 +330,7 @@ class EndDetector(msgspec.Struct, frozen=True):
     def restarted(self) -> EndDetector:
         """Return the state at the start of another pass."""
         ended = self.current_pass
-        pages_to_repeat = max(ended.pages - ended.stuck_pages, self.known_pages)
+        pages_to_repeat = max(ended.pages - ended.pages_without_new_rows, self.known_pages)
         return replace(
             self,
             current_pass=PassState(),
@@ -338,7 +338,7 @@ class EndDetector(msgspec.Struct, frozen=True):
             passes=self.passes + 1,
             first_pass_pages=self.first_pass_pages or min(ended.pages, pages_to_repeat),
             first_total=self.first_total or self.total or 0,
-            fruitless_passes=0 if ended.new_rows else self.fruitless_passes + 1,
+            passes_without_new_rows=0 if ended.new_rows else self.passes_without_new_rows + 1,
             verdict=Verdict.CONTINUE,
         )
 
@@ -368,7 +368,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if current.has_page_without_rows or (current.has_overlap and not self.is_cursor_list):
             return True
         # The last reported page may also be one too many, so it only counts if all others are full.
-        pages_with_new_rows = current.pages - current.stuck_pages
+        pages_with_new_rows = current.pages - current.pages_without_new_rows
         lacks_last = last_page > 1 and pages_with_new_rows < last_page and not current.has_short_page
         ends_early = current.pages < last_page or lacks_last
         return ends_early and (current.latest_rows == 0 or current.latest_is_repeated)
@@ -389,7 +389,7 @@ class EndDetector(msgspec.Struct, frozen=True):
         if page.is_last or self.has_usable_count:
             return False
         has_more = page.has_cursor or ((self.last_page or 0) > 1 and not self.latest_is_small)
-        return has_more and 0 < self.current_pass.stuck_pages == self.current_pass.pages - 1
+        return has_more and 0 < self.current_pass.pages_without_new_rows == self.current_pass.pages - 1
 
     def _may_count_page(self, page: PageFacts) -> bool:
         """Return True if the count may be only that of the page.
@@ -407,7 +407,9 @@ class EndDetector(msgspec.Struct, frozen=True):
             return not page.is_last
         # Without a count, empty pages show that a reported number of pages is too high.
         is_known = self.current_pass.pages < self.known_pages and (self.total is not None or page.row_count > 0)
-        if self.current_pass.stuck_pages >= (MAX_STUCK_KNOWN_PAGES if is_known else MAX_STUCK_PAGES):
+        if self.current_pass.pages_without_new_rows >= (
+            MAX_KNOWN_PAGES_WITHOUT_NEW_ROWS if is_known else MAX_PAGES_WITHOUT_NEW_ROWS
+        ):
             return False
         is_full = page.row_count >= self.largest_page > 0
         if self.passes > 1:
@@ -430,7 +432,7 @@ class EndDetector(msgspec.Struct, frozen=True):
 
     def _continues_without_count(self, page: PageFacts, *, is_full: bool) -> bool:
         is_early = not page.new_rows and self._has_more_pages(page)
-        if self.largest_page < self.page_size and self.current_pass.stuck_pages and not is_early:
+        if self.largest_page < self.page_size and self.current_pass.pages_without_new_rows and not is_early:
             return False  # the first page was short, and the next one brought nothing: the list was complete
         if self.missing is not None and not page.new_rows and not is_early:
             return False  # the list was complete, although its count is too low

@@ -264,9 +264,9 @@ class NumberedPages(Generic[T]):
             return
         codes = requested_countries(day.request)
         for _ in range(RECOUNTS):
-            before = await self._count(day.request)
-            with_country = await self._count(day.request, codes)
-            after = await self._count(day.request)
+            before = await self._count_rows(day.request)
+            with_country = await self._count_rows(day.request, codes)
+            after = await self._count_rows(day.request)
             if before is None or with_country is None or after is None:
                 day.missing = max(0, day.rows - len(day.ids))
                 return
@@ -377,7 +377,7 @@ class NumberedPages(Generic[T]):
                 codes = requested_countries(progress.request)
                 # The last page under the limit must be full, as the server may reject one that crosses it.
                 max_search_rows = progress.max_search_rows - progress.max_search_rows % self._options.page_size
-                found = await find_country_groups(codes, max_search_rows, partial(self._count, progress.request))
+                found = await find_country_groups(codes, max_search_rows, partial(self._count_rows, progress.request))
                 progress.groups = found or []
                 progress.has_unreliable_count = await self._has_unreliable_count(progress, progress.groups)
         return progress.groups
@@ -393,10 +393,10 @@ class NumberedPages(Generic[T]):
         may_be_capped = total is not None and total - progress.max_search_rows in {0, 1}  # some count one row further
         if may_be_capped or total is None or total >= counted:
             return may_be_capped
-        now = await self._count(progress.request)  # visits may have arrived meanwhile
+        now = await self._count_rows(progress.request)  # visits may have arrived meanwhile
         return now is None or now < counted
 
-    async def _count(self, request: ApiRequest[bytes], codes: tuple[str, ...] = ()) -> int | None:
+    async def _count_rows(self, request: ApiRequest[bytes], codes: tuple[str, ...] = ()) -> int | None:
         search = with_countries(request, codes) if codes else request
         try:
             return (await self._executor.fetch_meta(search.with_params(_ONE_ROW))).total_count

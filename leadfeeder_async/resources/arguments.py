@@ -34,7 +34,7 @@ from leadfeeder_async.models.request_bodies import (
 from leadfeeder_async.resources.body_checks import (
     check_arguments,
     check_dict,
-    check_json,
+    check_json_value,
     nested_struct,
     struct_fields,
 )
@@ -172,7 +172,7 @@ def _merge(
         inner, argument_of_key = f"{path}[{key!r}]", argument or f"{key}="
         nested = nested_struct(known[key].type) if key in known else None
         if key not in known:
-            check_json(inner, value)
+            check_json_value(inner, value)
             merged[key] = value
         elif nested is not None and is_mapping(value) and value:
             merged[key] = _merge(nested, check_dict(inner, merged.get(key) or {}), value, inner, argument_of_key)

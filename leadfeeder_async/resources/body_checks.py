@@ -62,7 +62,7 @@ def nested_struct(expected: inspect.Type) -> type[msgspec.Struct] | None:
     return next((member.cls for member in members if isinstance(member, inspect.StructType)), None)
 
 
-def check_json(name: str, value: object) -> None:
+def check_json_value(name: str, value: object) -> None:
     """Raise ConfigurationError if a value cannot be sent as JSON without loss."""
     given = value  # the patterns below would narrow its type to one with unknown items
     match value:
@@ -70,10 +70,10 @@ def check_json(name: str, value: object) -> None:
             reject(name, given, "is not a finite number.")
         case list() | tuple() | set() | frozenset():
             for index, item in enumerate(check_list(name, given)):
-                check_json(f"{name}[{index}]", item)
+                check_json_value(f"{name}[{index}]", item)
         case dict():
             for key, item in check_dict(name, given).items():
-                check_json(f"{name}.{key}", item)
+                check_json_value(f"{name}.{key}", item)
         case str():
             check_string(name, value)
         case bytes() | bytearray() | memoryview():
@@ -120,9 +120,9 @@ def _check(expected: inspect.Type, value: object, path: str) -> None:  # noqa: C
         case inspect.DictType():
             if not check_dict(path, value):
                 _raise_without_conditions(path, value)
-            check_json(path, value)
+            check_json_value(path, value)
         case _:
-            check_json(path, value)
+            check_json_value(path, value)
 
 
 def _check_number(value: object, path: str, least: float | None, most: float | None, *, only_integers: bool) -> None:

@@ -99,7 +99,6 @@ SEARCH_COMPANIES = Endpoint(
     "POST",
     "/v1/companies/search",
     Response[tuple[CompanySummary, ...]],
-    retry_safety=RetrySafety.SAFE_SEARCH,
     pagination=PaginationStyle.CURSOR,
 )
 MATCH_COMPANIES = Endpoint(
@@ -108,7 +107,6 @@ MATCH_COMPANIES = Endpoint(
     "/v1/companies/match",
     Response[tuple[tuple[CompanyMatch, ...], ...]],
     params=("max_results_per_company",),
-    retry_safety=RetrySafety.SAFE_SEARCH,
 )
 RETRIEVE_COMPANY_IPS = Endpoint(
     "retrieve_company_ips",

@@ -50,7 +50,6 @@ SEARCH_CONTACTS = Endpoint(
     "POST",
     "/v1/contacts/search",
     Response[tuple[ContactSummary, ...]],
-    retry_safety=RetrySafety.SAFE_SEARCH,
     pagination=PaginationStyle.CURSOR,
 )
 ADD_CONTACT_TO_LISTS = Endpoint(

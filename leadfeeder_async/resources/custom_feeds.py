@@ -16,7 +16,7 @@ from leadfeeder_async.models.request_bodies import CustomFeedChanges, CustomFeed
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.single_page import fetch_whole_list
 from leadfeeder_async.resources.arguments import checked, encode_record, include_param
-from leadfeeder_async.resources.body_checks import check_dict, check_json
+from leadfeeder_async.resources.body_checks import check_dict, check_json_value
 
 _FEED = "/v1/web-visits/custom-feeds/{custom_feed_id}"
 
@@ -288,5 +288,5 @@ class CustomFeeds:
 
 def _relationships(value: object) -> dict[str, object]:
     relationships = check_dict("relationships", value)
-    check_json("relationships", relationships)
+    check_json_value("relationships", relationships)
     return relationships

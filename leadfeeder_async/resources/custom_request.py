@@ -10,7 +10,7 @@ from leadfeeder_async._argument_checks import check_boolean, check_query, check_
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async.errors import ConfigurationError
-from leadfeeder_async.resources.body_checks import check_json
+from leadfeeder_async.resources.body_checks import check_json_value
 from leadfeeder_async.types import QueryValue
 
 
@@ -73,7 +73,7 @@ def _check_returns(returns: object) -> None:
 
 def _encode_argument(value: object) -> bytes:
     try:
-        check_json("json", msgspec.to_builtins(value, str_keys=True))
+        check_json_value("json", msgspec.to_builtins(value, str_keys=True))
         return encode_json(value)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise ConfigurationError(f"json cannot be encoded: {error}.", argument="json") from None

@@ -12,7 +12,7 @@ from leadfeeder_async._argument_checks import (
     check_id,
     reject,
 )
-from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.companies import CompanyLocation
 from leadfeeder_async.models.envelope import Response
@@ -41,7 +41,6 @@ SEARCH_WEB_VISITS = Endpoint(
     "POST",
     "/v1/web-visits",
     Response[tuple[WebVisit, ...]],
-    retry_safety=RetrySafety.SAFE_SEARCH,
     params=("include",),
     pagination=PaginationStyle.PAGE_NUMBER,
     partitioned_by_day=True,

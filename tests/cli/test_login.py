@@ -113,12 +113,12 @@ def file_keyring(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 async def test_client_reads_the_keyring(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """With LEADFEEDER_KEYRING=1, the client uses the stored key, and reads a new one after a rejection."""
     from leadfeeder_async.integrations.keyring import store_api_key
-    from leadfeeder_async.settings import read_api_key
+    from leadfeeder_async.settings import find_api_key
 
     with pytest.raises(MissingKeyError):
         AsyncLeadfeeder()
     store_api_key(sandbox.url, sandbox.api_key)
-    assert read_api_key(None).reveal() == sandbox.api_key
+    assert find_api_key(None).reveal() == sandbox.api_key
     async with AsyncLeadfeeder() as lf:
         await lf.users.me()
         store_api_key(sandbox.url, sandbox.rotate_key())

@@ -26,7 +26,7 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async._proxies import proxy_from_environment
-from leadfeeder_async.settings import read_account_id, read_api_key, read_base_url
+from leadfeeder_async.settings import find_api_key, read_account_id, read_base_url
 from tests.support.clients import KEY, client_of
 from tests.support.requirements import is_windows, needs_case_sensitive_variables
 from tests.support.servers import RawServer, http, listening, port_of, raw_server
@@ -348,12 +348,12 @@ def test_key_in_the_variable_of_the_file(environment: pytest.MonkeyPatch, tmp_pa
     """A key in the wrong variable is not shown. A path or the name of a file is."""
     environment.setenv("LEADFEEDER_API_KEY_FILE", key)
     with pytest.raises(MissingKeyError, match="its value is not shown") as mistaken:
-        read_api_key(None)
+        find_api_key(None)
     assert "k3y" not in str(mistaken.value)
     for path in ("key.txt", str(tmp_path / "missing" / "leadfeeder"), "~/missing/leadfeeder"):
         environment.setenv("LEADFEEDER_API_KEY_FILE", path)
         with pytest.raises(MissingKeyError, match=re.escape(f"='{path}' cannot be read")):
-            read_api_key(None)
+            find_api_key(None)
 
 
 def test_key_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -362,20 +362,20 @@ def test_key_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> Non
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):  # PowerShell 5 writes UTF-16
         path.write_text("k3y\n", encoding=encoding)
         environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))
-        assert read_api_key(None).reveal() == "k3y"
+        assert find_api_key(None).reveal() == "k3y"
     path.unlink()
     with pytest.raises(MissingKeyError, match=r"LEADFEEDER_API_KEY_FILE=.*cannot be read: No such file"):
-        read_api_key(None)
+        find_api_key(None)
     environment.setenv("LEADFEEDER_API_KEY_FILE", str(path))
     path.write_bytes(b"\xff\xfe\x00secret")
     with pytest.raises(MissingKeyError, match="is not text") as caught:
-        read_api_key(None)
+        find_api_key(None)
     assert "secret" not in str(caught.value)
     path.write_bytes(b"\xef\xbb\xbf" + KEY.encode() + b"\r\n")
-    assert read_api_key(None).reveal() == KEY
-    assert read_api_key("other").reveal() == "other"
+    assert find_api_key(None).reveal() == KEY
+    assert find_api_key("other").reveal() == "other"
     environment.setenv("LEADFEEDER_API_KEY", "of-the-variable")
-    assert read_api_key(None).reveal() == "of-the-variable"
+    assert find_api_key(None).reveal() == "of-the-variable"
 
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", " ", "\t\n"])
@@ -383,6 +383,6 @@ def test_white_space_around_key_and_account(environment: pytest.MonkeyPatch, end
     """White space at the ends is removed, as of an .env file with CRLF. Inside an account ID it is rejected."""
     environment.setenv("LEADFEEDER_API_KEY", KEY + end)
     environment.setenv("LEADFEEDER_ACCOUNT_ID", f"310042{end}")
-    assert (read_api_key(None).reveal(), read_account_id(None), read_account_id(f" 7{end}")) == (KEY, "310042", "7")
+    assert (find_api_key(None).reveal(), read_account_id(None), read_account_id(f" 7{end}")) == (KEY, "310042", "7")
     with pytest.raises(ConfigurationError, match="account_id"):
         read_account_id(f"31{end}42")

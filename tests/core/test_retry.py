@@ -33,7 +33,7 @@ from leadfeeder_async._core import retry
 from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
 from leadfeeder_async.errors import ErrorContext, SentState
 
-RETRY_SAFE = [RetrySafety.SAFE, RetrySafety.SAFE_SEARCH, RetrySafety.IDEMPOTENT]
+RETRY_SAFE = [RetrySafety.SAFE, RetrySafety.IDEMPOTENT]
 WITH_SIDE_EFFECTS = [RetrySafety.BILLED_READ, RetrySafety.NON_IDEMPOTENT]
 AMBIGUOUS = [AttemptTimeoutError, ConnectError, DecodeError, DisconnectedError, ProtocolError, ServerError]
 FINAL = [

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from leadfeeder_async._core import worker_thread
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_worker_thread
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -26,7 +26,7 @@ async def test_canceled_caller_waits_for_the_function(fails: bool) -> None:
         done.set()
         return 1 // (not fails)
 
-    task = asyncio.create_task(run_in_thread(work))
+    task = asyncio.create_task(run_in_worker_thread(work))
     await started.wait()
     for _ in range(2):
         task.cancel()
@@ -61,7 +61,7 @@ async def test_canceled_scope_does_not_wake_the_loop() -> None:
             return turns
 
         busy = asyncio.create_task(count_turns())
-        await run_in_thread(work)
+        await run_in_worker_thread(work)
     assert scope.cancelled_caught
     assert await busy <= 2
 
@@ -69,7 +69,7 @@ async def test_canceled_scope_does_not_wake_the_loop() -> None:
 async def test_error_of_the_function_is_raised() -> None:
     """The error of the function is raised in the caller."""
     with pytest.raises(ZeroDivisionError):
-        await run_in_thread(lambda: 1 // 0)
+        await run_in_worker_thread(lambda: 1 // 0)
 
 
 async def test_threads_of_the_program_do_not_matter() -> None:
@@ -78,7 +78,7 @@ async def test_threads_of_the_program_do_not_matter() -> None:
     blocked = [asyncio.create_task(asyncio.to_thread(release.wait, 30)) for _ in range(40)]
     try:
         async with asyncio.timeout(10):
-            assert await run_in_thread(lambda: 5) == 5
+            assert await run_in_worker_thread(lambda: 5) == 5
     finally:
         release.set()
         await asyncio.gather(*blocked)
@@ -94,9 +94,9 @@ async def test_canceled_function_that_waits_is_left_out(monkeypatch: pytest.Monk
         loop.call_soon_threadsafe(started.set)
         release.wait(30)
 
-    first = asyncio.create_task(run_in_thread(work))
+    first = asyncio.create_task(run_in_worker_thread(work))
     await started.wait()
-    second = asyncio.create_task(run_in_thread(lambda: ran.append(1)))
+    second = asyncio.create_task(run_in_worker_thread(lambda: ran.append(1)))
     await asyncio.sleep(0)
     second.cancel()
     async with asyncio.timeout(10):
@@ -104,13 +104,13 @@ async def test_canceled_function_that_waits_is_left_out(monkeypatch: pytest.Monk
             await second
     release.set()
     await first
-    assert await run_in_thread(lambda: 5) == 5
+    assert await run_in_worker_thread(lambda: 5) == 5
     assert ran == []
 
 
 def test_threads_end_with_the_loop() -> None:
     """After a loop was closed and collected, none of its threads is left."""
-    thread = asyncio.run(run_in_thread(threading.current_thread))
+    thread = asyncio.run(run_in_worker_thread(threading.current_thread))
     gc.collect()
     thread.join(10)
     assert not thread.is_alive()

@@ -66,7 +66,7 @@ def test_complete_list_has_as_many_rows_as_counted(can_restart: bool, is_cursor_
                 assert state.total is None or state.rows >= state.total, state
             elif state.verdict is Verdict.INCOMPLETE:
                 is_short = state.total is not None and state.rows < state.total
-                repeats_first = 0 < state.current_pass.stuck_pages == state.current_pass.pages - 1
+                repeats_first = 0 < state.current_pass.pages_without_new_rows == state.current_pass.pages - 1
                 assert is_short or state.missing_in_pass > 0 or state.lacks_page or repeats_first, state
             elif state.verdict is Verdict.RESTART:
                 assert can_restart

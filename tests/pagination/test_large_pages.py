@@ -36,11 +36,11 @@ async def test_many_rows_are_processed_in_a_thread(
     expected = [row.id async for row in pager]
     calls = list[object]()
 
-    async def run_in_thread(function: Callable[[], object]) -> object:
+    async def run_in_worker_thread(function: Callable[[], object]) -> object:
         calls.append(function)
         return function()
 
-    monkeypatch.setattr(worker_thread, "run_in_thread", run_in_thread)
+    monkeypatch.setattr(worker_thread, "run_in_worker_thread", run_in_worker_thread)
     assert [row.id async for row in pager] == expected
     assert not calls
     monkeypatch.setattr(worker_thread, "MAX_INLINE_ROWS", 0)

@@ -24,7 +24,7 @@ from leadfeeder_async._argument_checks import (
     reject,
 )
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_worker_thread
 from leadfeeder_async.errors import DecodeError, check_argument
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.key_normalization import KeyFinder, Row, parse_rules
@@ -119,7 +119,7 @@ class Enrichment(JobGuard, Generic[T]):
             async for results in batches:
                 for part in split_results(results):
                     lines = encode_lines(part)
-                    yield lines if columns is None else await run_in_thread(partial(flat_lines, lines, columns))
+                    yield lines if columns is None else await run_in_worker_thread(partial(flat_lines, lines, columns))
 
     def _batches(self) -> AsyncGenerator[list[ResultLine], None]:
         self.summary = EnrichmentSummary()

@@ -23,7 +23,7 @@ import msgspec
 
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async._core.normalize import UNREADABLE
-from leadfeeder_async._core.worker_thread import run_in_thread
+from leadfeeder_async._core.worker_thread import run_in_worker_thread
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
 from leadfeeder_async.jobs.checkpoint import lines_from
@@ -246,7 +246,7 @@ async def enrich_file(
         _check_unfinished(path)
     identity = await job.identity()
     if is_retry:
-        identity = await run_in_thread(partial(_identity_of_retry, job, columns, identity, path, total))
+        identity = await run_in_worker_thread(partial(_identity_of_retry, job, columns, identity, path, total))
     with open_resumable(
         path, ENRICHMENT, identity, EnrichmentState(), resume=resume, overwrite=overwrite, replaces=is_retry
     ) as output:
@@ -267,7 +267,9 @@ async def enrich_file(
                         notify(tracker.count(len(batch), total), on_progress)
         finally:
             journal.include_canceled_requests()
-        await run_in_thread(partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None))
+        await run_in_worker_thread(
+            partial(output.finish, lambda: columns, csv_dialect, only_columns=fields is not None)
+        )
 
 
 async def _write_parts(journal: CheckpointCostJournal, lines: Sequence[ResultLine], lookup: Lookup[object]) -> None:
