@@ -110,7 +110,7 @@ class WebVisits:
                 of its days are read, and visits of other days are left out by ``started_at``. If the time zone differs
                 from UTC on these days, ``count`` returns None.
             extra: New conditions of the API that this package does not know. They are added to the body unchanged.
-            split_days: Read a day with more than 10,000 visits by country. False reads only its first 10,000 visits.
+            split_days: Read a day with 10,000 visits or more by country. False reads only its first 10,000 visits.
             account_id: The account to use. Defaults to the account of the client.
 
         Returns:
@@ -120,7 +120,7 @@ class WebVisits:
             ConfigurationError: ``start_date`` is after ``end_date``, ``tz`` is unknown, or an argument has the wrong
                 type.
             InvalidIdError: ``company_id`` or ``custom_feed_id`` is not an id.
-            IncompleteWindowError: At the end, if visits of a day with more than 10,000 visits are missing. All visits
+            IncompleteWindowError: At the end, if visits of a day with 10,000 or more are missing. All visits
                 that can be read are returned first.
             IncompleteListError: At the end, if some records could not be read. All others are returned first.
 
@@ -128,7 +128,7 @@ class WebVisits:
             None.
 
         Pagination:
-            Page numbers. Up to 16 pages are prefetched and returned in order. A date range with more than 10,000 visits
+            Page numbers. Up to 16 pages are prefetched and returned in order. A date range with 10,000 visits or more
             is split into smaller ones, which are read in the order of their days. A single day with more visits is read
             in groups of countries. To count and to read the groups takes at most 27 more requests for each 10,000
             visits of the day. If some visits have no country, 100 more read the day itself, and 3 to 9 count these

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from leadfeeder_async import AsyncLeadfeeder
+from leadfeeder_async._core.server_clock import ServerClock
 from leadfeeder_async.sandbox import Sandbox
 from leadfeeder_async.sync import sync_account
 from tests.support.clients import client_for
 from tests.support.paths import DOCS
 
-NIGHTLY_SYNC = "A nightly sync with one new visit, 83 visits a day, `lookback_days=3`"
+LATE_VISIT = "A second sync on the same day with one late visit of yesterday"
+NEXT_DAY = "A sync on the next day with nothing new"
+NEXT_DAY_WITH_VISITS = "A sync on the next day with 5 new visits"
+LATER_SYNCS = {"A second sync on the same day with nothing new", LATE_VISIT, NEXT_DAY, NEXT_DAY_WITH_VISITS}
 
 Job = Callable[[AsyncLeadfeeder, Sandbox, Path], Awaitable[object]]
 
@@ -22,9 +26,13 @@ Job = Callable[[AsyncLeadfeeder, Sandbox, Path], Awaitable[object]]
 @pytest.fixture
 async def sandbox(name: str) -> AsyncIterator[Sandbox]:
     is_even = "sync" in name  # otherwise its requests depend on the day of the week
-    async with Sandbox(companies=1_000, visits=0 if is_even else 2_500, rate_limit=False) as running:
+    today = datetime.now(UTC).date()
+    last = today + timedelta(1) if "next day" in name else today
+    async with Sandbox(
+        companies=1_000, visits=0 if is_even else 2_500, end_date=last, days=31, rate_limit=False
+    ) as running:
         for day in range(30 if is_even else 0):
-            running.world.add_visits(83, day=running.end_date - timedelta(day))
+            running.world.add_visits(83, day=today - timedelta(day))
         yield running
 
 
@@ -60,9 +68,22 @@ async def first_sync(lf: AsyncLeadfeeder, sandbox: Sandbox, folder: Path) -> Non
     await sync_account(lf, folder / "x.duckdb", since=sandbox.start_date)
 
 
-async def nightly_sync_with_new_visit(lf: AsyncLeadfeeder, sandbox: Sandbox, folder: Path) -> None:
+async def sync_with_late_visit(lf: AsyncLeadfeeder, sandbox: Sandbox, folder: Path) -> None:
     sandbox.world.add_visits(1, day=sandbox.end_date - timedelta(1))
     assert (await sync_account(lf, folder / "x.duckdb")).tables["visits"].new == 1
+
+
+async def sync_on_next_day(lf: AsyncLeadfeeder, sandbox: Sandbox, folder: Path) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerClock, "now", lambda _: tomorrow)
+        report = await sync_account(lf, folder / "x.duckdb")
+    assert report.last_day == tomorrow.date()
+
+
+async def sync_on_next_day_with_visits(lf: AsyncLeadfeeder, sandbox: Sandbox, folder: Path) -> None:
+    sandbox.world.add_visits(5, day=sandbox.end_date)
+    await sync_on_next_day(lf, sandbox, folder)
 
 
 async def second_sync(lf: AsyncLeadfeeder, _: Sandbox, folder: Path) -> None:
@@ -105,7 +126,9 @@ JOBS: dict[str, tuple[int, Job]] = {
     "A search that matches 1,000 companies": (10, search),
     "The first sync of 2,490 visits of 475 companies, 83 visits a day": (42, first_sync),
     "A second sync on the same day with nothing new": (9, second_sync),
-    NIGHTLY_SYNC: (11, nightly_sync_with_new_visit),
+    LATE_VISIT: (11, sync_with_late_visit),
+    NEXT_DAY: (10, sync_on_next_day),
+    NEXT_DAY_WITH_VISITS: (12, sync_on_next_day_with_visits),
     "`get_many` with 350 ids": (4, get_many),
     "`get_many` with 350 ids, 47 of them merged": (4, get_many_merged),
     "`get_many` with an old id and its current id": (2, get_old_and_current),
@@ -118,7 +141,7 @@ async def test_requests_of_job(sandbox: Sandbox, tmp_path: Path, name: str) -> N
     """A job sends as many requests as documented."""
     expected, job = JOBS[name]
     async with client_for(sandbox) as lf:
-        if "with nothing new" in name or name == NIGHTLY_SYNC:
+        if name in LATER_SYNCS:
             await first_sync(lf, sandbox, tmp_path)
         before = len(sandbox.ledger.requests)
         await job(lf, sandbox, tmp_path)

@@ -166,20 +166,17 @@ def counts_after_reading(counts: Mapping[str, int], window: DateWindow, rows: in
 
 
 def counts_that_show_changes(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts that show whether the visits of a day have changed."""
-    return {day: visits for day, visits in counts.items() if shows_changes(visits)}
+    """Return the counts that show whether the visits of a day have changed.
 
-
-def shows_changes(count: int) -> bool:
-    """Return True if the count of a day rises with each further visit.
-
-    Some servers always count no rows, only the requested row, or no further than their row limit.
+    Some servers always count no rows, only the requested row, or no further than their row limit. A count of 0 or 1 is
+    therefore only used if another day has a higher one.
     """
-    return count > 1 and count != DEFAULT_MAX_SEARCH_ROWS
+    exact = {day: visits for day, visits in counts.items() if visits != DEFAULT_MAX_SEARCH_ROWS}
+    return exact if max(exact.values(), default=0) > 1 else {}
 
 
 def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:
-    """Return the date ranges of the days whose number of visits has changed since they were last read.
+    """Return the date ranges of the days that have visits, whose number has changed since they were last read.
 
     Args:
         state: The days that are synced.
@@ -188,8 +185,8 @@ def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, in
     """
     ranges = list[SyncRange]()
     for day in days_of(window):
-        known = state.visit_counts.get(day.isoformat())
-        if known is not None and counts.get(day.isoformat()) == known:
+        visits = counts.get(day.isoformat())
+        if visits is not None and visits in {0, state.visit_counts.get(day.isoformat())}:
             continue
         if ranges and ranges[-1].window.end == day - timedelta(1):
             ranges[-1] = SyncRange(DateWindow(ranges[-1].window.start, day))
