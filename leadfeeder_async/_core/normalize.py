@@ -228,15 +228,6 @@ def unwrap_relationships(row: bytes) -> bytes:
     return msgspec.json.encode(parts)
 
 
-def may_wrap_relationships(row: bytes) -> bool:
-    """Return False if a row has a related record with an id, and no wrapper around it."""
-    try:
-        related = _RELATED.decode(row).relationships.values()
-        return not any(_WRAPPER.decode(record).id is not msgspec.UNSET for record in related)
-    except UNREADABLE:
-        return True
-
-
 def _without_wrapper(related: msgspec.Raw) -> msgspec.Raw:
     try:
         found = _WRAPPER.decode(related)
@@ -250,12 +241,7 @@ class _Wrapper(msgspec.Struct):
     id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Related(msgspec.Struct):
-    relationships: dict[str, msgspec.Raw] = {}
-
-
 _RAW_PARTS, _WRAPPER = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(_Wrapper)
-_RELATED = msgspec.json.Decoder(_Related)
 
 
 def is_record(value: bytes) -> bool:

@@ -27,6 +27,8 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async._core.rate_limit import TokenBucket
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import DecodeError
+from leadfeeder_async.jobs.row_cells import decode_row
+from leadfeeder_async.models.columns import Json
 from leadfeeder_async.pagination.date_range import DateLike, parse_date, utc_today
 from leadfeeder_async.pagination.decoders import HasId
 from leadfeeder_async.pagination.dedupe import SEPARATOR, id_text, row_id, row_identity
@@ -38,8 +40,8 @@ __all__ = ["leadfeeder_source"]
 
 T = TypeVar("T", bound=HasId)
 
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | datetime | None"
-Row: TypeAlias = "dict[str, Json]"
+Column: TypeAlias = "dict[str, Column] | list[Column] | str | int | float | bool | datetime | None"
+Row: TypeAlias = "dict[str, Column]"
 Rows: TypeAlias = AsyncGenerator[list[Row], None]
 
 KEY = ("account_id", "id")
@@ -219,8 +221,6 @@ class _Source:
             yield page
 
 
-_JSON: msgspec.json.Decoder[Json] = msgspec.json.Decoder()
-
 _NO_ID = DecodeError("A row has no id, so it cannot be loaded.")
 
 
@@ -229,7 +229,7 @@ def _flat(row: bytes, account_id: str, *, has_row_key: bool) -> Row | None:
 
     Return None for a row that is not an object with an id.
     """
-    found, record = row_id(row), _JSON.decode(row)
+    found, record = row_id(row), decode_row(row)
     if found is None or not isinstance(record, dict):
         return None
     attributes, relationships = record.get("attributes"), record.get("relationships")
@@ -239,7 +239,7 @@ def _flat(row: bytes, account_id: str, *, has_row_key: bool) -> Row | None:
     loadable = _loadable(attributes)
     flat: Row = loadable if isinstance(loadable, dict) else {}
     if isinstance(relationships, dict):
-        flat.update({_column_name(name): _related(value) for name, value in relationships.items()})
+        flat.update({_column_name(name): _related(_loadable(value)) for name, value in relationships.items()})
     if "started_at" in flat:
         flat["started_at"] = _timestamp(flat["started_at"])
     others = {name: value for name, value in flat.items() if _normalized(name) not in keys}
@@ -251,17 +251,22 @@ _NUMBERS = frozenset(
 )
 """Fields that are numbers with fractions. Servers write some as integers, from which dlt would infer another column."""
 
+_INTEGERS = frozenset({"color", "employee_count", "founded_year", "item_count", "num_contacts", "page_depth", "year"})
+"""Fields that are integers, which some servers write with a fraction of zero or as texts."""
+
 _TEXTS = frozenset({"confidence_score", "employee_range"})
 """Fields that are texts, which some servers write as numbers."""
 
 
-def _loadable(value: Json, name: str = "") -> Json:
+def _loadable(value: Json, name: str = "") -> Column:
     """Return a value of the same type in each row, so that dlt loads all values of a field into one column.
 
-    Integers beyond 64 bits become strings in a column of their own, because no destination has a larger type, and dlt
-    would convert them to that of the other values. A time that is outside the calendar in UTC, and a text such as
-    ``NaN`` in place of a number, becomes None. dlt would convert these texts, and fail in each run.
+    Numbers that no destination can store become strings in a column of their own, because dlt would convert them to the
+    type of the other values. A time that is outside the calendar in UTC, and a text such as ``NaN`` in place of a
+    number, becomes None. dlt would convert these texts, and fail in each run.
     """
+    if isinstance(value, msgspec.Raw):
+        return _loadable_raw(value, name)
     if isinstance(value, dict):
         loadable = {key: _loadable(inner, key) for key, inner in value.items()}
         return {
@@ -272,21 +277,42 @@ def _loadable(value: Json, name: str = "") -> Json:
         return [_loadable(inner) for inner in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _loadable_number(value, name)
-    if isinstance(value, str) and (_exceeds_calendar(value) or (name in _NUMBERS and _is_infinite(value))):
+    return _loadable_text(value, name) if isinstance(value, str) else value
+
+
+def _loadable_text(text: str, name: str) -> Column:
+    if _exceeds_calendar(text):
         return None
-    return value
-
-
-def _is_oversized(value: Json, loadable: Json, name: str) -> bool:
-    """Return True if an integer is loaded as text because it is beyond 64 bits."""
-    return isinstance(value, int) and isinstance(loadable, str) and name not in _TEXTS
-
-
-def _is_infinite(text: str) -> bool:
+    if name not in _NUMBERS | _INTEGERS or len(text) > _MAX_NUMBER_CHARS:
+        return text
     try:
-        return not isfinite(float(text))
+        number = int(text) if name in _INTEGERS and _WHOLE_NUMBER.fullmatch(text) else float(text)
     except ValueError:
+        return text
+    return _loadable_number(number, name) if isfinite(number) else None
+
+
+_WHOLE_NUMBER = re.compile(r"\s*[-+]?\d+\s*")
+_MAX_NUMBER_CHARS = 100
+
+
+def _is_oversized(value: Json, loadable: Column, name: str) -> bool:
+    """Return True if a number is loaded as text because no destination can store it."""
+    if not isinstance(loadable, str) or name in _TEXTS:
         return False
+    return not isinstance(value, str) or (name in _INTEGERS and _WHOLE_NUMBER.fullmatch(value) is not None)
+
+
+def _loadable_raw(number: msgspec.Raw, name: str) -> Column:
+    """Return a number of a row in which one is outside the range of Python's numbers. That one is returned as text."""
+    try:
+        return _loadable_number(msgspec.json.decode(number, type=int | float), name)
+    except UNREADABLE:
+        return bytes(number).decode()
+
+
+def _fits_64_bits(number: int) -> bool:
+    return -(2**63) <= number < 2**63
 
 
 def _column_name(key: str) -> str:
@@ -304,15 +330,17 @@ def _normalized(name: str) -> str:
     return NamingConvention().normalize_identifier(name)
 
 
-def _loadable_number(value: float, name: str) -> Json:
+def _loadable_number(value: float, name: str) -> Column:
     if name in _TEXTS:
         return str(value)
     if name in _NUMBERS and abs(value) <= sys.float_info.max:
         return float(value)
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
+    if name in _INTEGERS and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not _fits_64_bits(value) else value
 
 
-def _timestamp(value: Json) -> datetime | None:
+def _timestamp(value: Column) -> datetime | None:
     """Return a time, or None if the value is invalid. dlt would fail to compare an invalid time with the newest one."""
     try:
         timestamp = msgspec.convert(value, datetime, strict=False)
@@ -340,9 +368,8 @@ _MAX_TIME_CHARS = 40
 """Characters of a time with its fraction and its time zone."""
 
 
-def _related(value: Json) -> Json:
+def _related(value: Column) -> Column:
     """Return a related record as one dict of its attributes and its id."""
-    value = _loadable(value)
     if isinstance(value, list):
         return [_related(record) for record in value]
     if not isinstance(value, dict):
@@ -354,5 +381,5 @@ def _related(value: Json) -> Json:
     return {**{name: item for name, item in named if _normalized(name) != "id"}, "id": _id_as_text(value["id"])}
 
 
-def _id_as_text(value: Json) -> Json:
+def _id_as_text(value: Column) -> Column:
     return id_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

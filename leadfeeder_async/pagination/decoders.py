@@ -14,7 +14,7 @@ from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, DecodedPage
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.json_text import is_utf8
-from leadfeeder_async._core.normalize import is_record, may_wrap_relationships, unwrap_relationships
+from leadfeeder_async._core.normalize import is_record, unwrap_relationships
 from leadfeeder_async._core.worker_thread import run_in_worker_thread
 from leadfeeder_async.errors import DecodeError
 from leadfeeder_async.models.envelope import Response
@@ -66,8 +66,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
         return self._clean_if_needed(page, body)
 
     def _clean_if_needed(self, page: Page[msgspec.Raw], body: bytes) -> Page[msgspec.Raw]:
-        # If the first row has no wrappers, no row has them. Otherwise, all are searched, and `rfind` is fast.
-        may_wrap = any(map(may_wrap_relationships, page.items[:1])) and body.rfind(b'"data"') > body.find(b'"data"')
+        may_wrap = body.rfind(b'"data"') > body.find(b'"data"')  # the first one is that of the page
         is_plain = not may_wrap and b"\n" not in body and b"\r" not in body
         is_clean = is_plain and is_utf8(body) and all(map(_BEGINS_WITH_ID, page.items))
         return page if is_clean else self._clean(page)

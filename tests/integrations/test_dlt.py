@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -192,15 +194,16 @@ def test_key_is_in_no_file_of_dlt(sandbox: Sandbox, tmp_path: Path, monkeypatch:
         assert [path.name for path in files if key.encode() in path.read_bytes()] == []
 
 
-def scripted(*pages: list[dict[str, Any]]) -> Any:
+def scripted(*pages: list[Any]) -> Any:
     """Run a server whose visits are those of the next page at each load. It has no other records."""
     script = list(pages)
 
     async def respond(request: web.Request) -> web.Response:
-        rows: list[dict[str, Any]] = []
+        rows: list[Any] = []
         if request.path == "/v1/web-visits" and request.query.get("page[num]", "1") == "1":
             rows = script.pop(0)
-        return web.json_response({"data": rows, "meta": {"pagination": {"total_count": len(rows), "page_count": 1}}})
+        meta = {"pagination": {"total_count": len(rows), "page_count": 1}}
+        return web.Response(body=msgspec.json.encode({"data": rows, "meta": meta}), content_type="application/json")
 
     return handler_server(respond)
 
@@ -366,8 +369,10 @@ async def test_attributes_with_names_of_dlt(pipeline: Any) -> None:
     assert query(pipeline, "SELECT attribute_dlt_parent_id FROM visits__engagements") == [("y",)]
 
 
-@pytest.mark.parametrize("depths", [(7, 2**64, -(2**70)), (2**64, 7, -(2**70))])
-async def test_integers_beyond_64_bits(pipeline: Any, depths: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    "depths", [(7, 2**64, -(2**70)), (2**64, 7, -(2**70)), (7, str(2**64), f"-{2**70}"), (2.0e30, "7", str(2**63))]
+)
+async def test_integers_beyond_64_bits(pipeline: Any, depths: tuple[float | str, ...]) -> None:
     """An attribute that no destination can store as an integer is loaded as text, beside the column of the others."""
     today = datetime.now(UTC).date()
     rows = [visit(str(number), today, page_depth=depth) for number, depth in enumerate(depths)]
@@ -377,19 +382,41 @@ async def test_integers_beyond_64_bits(pipeline: Any, depths: tuple[int, ...]) -
             await load(pipeline, url)
     columns = "page_depth::VARCHAR, page_depth__v_text"
     found = query(pipeline, f"SELECT coalesce({columns}) FROM visits WHERE id <> '9' ORDER BY id")
-    assert found == [(str(depth),) for depth in depths]
+    assert found == [(str(int(depth)),) for depth in depths]
     assert query(pipeline, "SELECT typeof(any_value(page_depth)) FROM visits") == [("BIGINT",)]
 
 
 @pytest.mark.parametrize("text", ["NaN", "inf", "-Infinity", "1e999"])
-async def test_texts_in_place_of_numbers(pipeline: Any, text: str) -> None:
+@pytest.mark.parametrize(("name", "last"), [("visit_length", "12.5"), ("page_depth", "12")])
+async def test_texts_in_place_of_numbers(pipeline: Any, name: str, last: str, text: str) -> None:
     """A text that dlt would convert to a number without a value is loaded as null."""
     today = datetime.now(UTC).date()
-    for value in (3, text, "12.5"):
-        async with scripted([visit("1", today, visit_length=value)]) as url:
+    for value in (3.0, text, last):
+        async with scripted([visit("1", today, **{name: value})]) as url:
             await load(pipeline, url)
-        expected = {3: 3.0, "12.5": 12.5}.get(value)
-        assert query(pipeline, "SELECT visit_length FROM visits") == [(expected,)]
+        expected = {3.0: 3.0, last: float(last)}.get(value)
+        assert query(pipeline, f"SELECT {name} FROM visits") == [(expected,)]
+
+
+async def test_numbers_outside_the_range_of_python(pipeline: Any) -> None:
+    """A number such as 1e400 is loaded as text, and the other numbers of its row as numbers."""
+    today = datetime.now(UTC).date()
+    numbers = {"page_depth": 7, "visit_length": 2.5, "score": 1, "new": 3, "inner": [4], "big": 2**70}
+    rows = [visit(str(number), today, **numbers) for number in (1, 2)]
+    body = (
+        json.dumps(rows[0])
+        .replace('"score": 1', '"score": 1e400')
+        .replace('"page_depth": 7', f'"page_depth": {"7" * 5_000}')
+    )
+    for _ in range(2):
+        async with scripted([msgspec.Raw(body.encode()), rows[1]]) as url:
+            await load(pipeline, url)
+    columns = "page_depth, page_depth__v_text, visit_length, score, score__v_text, new, big__v_text"
+    assert query(pipeline, f"SELECT {columns} FROM visits ORDER BY id") == [
+        (None, "7" * 5_000, 2.5, None, "1e400", 3, str(2**70)),
+        (7, None, 2.5, 1.0, None, 3, str(2**70)),
+    ]
+    assert query(pipeline, "SELECT value FROM visits__inner") == [(4,), (4,)]
 
 
 async def test_attribute_without_a_name(pipeline: Any) -> None:

@@ -656,15 +656,24 @@ async def test_large_pages_with_line_breaks(tmp_path: Path) -> None:
     assert read_ids(partial_path(tmp_path / "out.ndjson")) == [str(number) for number in range(100) if number != 7]
 
 
-@pytest.mark.parametrize("first", [{}, {"relationships": None}, {"relationships": {"company": None, "tags": []}}])
-async def test_wrapped_relationships_after_a_row_without_any(tmp_path: Path, first: dict[str, Any]) -> None:
-    """Relationships are unwrapped on a page whose first row has none."""
+@pytest.mark.parametrize(
+    ("first", "cell"),
+    [
+        ({}, ""),
+        ({"relationships": None}, ""),
+        ({"relationships": {"company": None, "tags": []}}, ""),
+        ({"relationships": {"company": {"id": "8"}}}, "8"),
+        ({"relationships": {"location": {"id": "7"}, "company": {"data": {"id": "8"}}}}, "8"),
+    ],
+)
+async def test_wrapped_relationships_after_other_rows(tmp_path: Path, first: dict[str, Any], cell: str) -> None:
+    """Relationships are unwrapped on a page whose first row has none, or has some without wrappers."""
     wrapped = {"id": "2", "relationships": {"company": {"data": {"id": "9"}}}}
     body = json.dumps({"data": [{"id": "1", **first}, wrapped], "meta": {"pagination": {"total_count": 2}}})
     async with raw_server(http(body.encode())) as server, client_of(server.url) as lf:
         pager = lf.web_visits.search(start_date="2026-11-01", end_date="2026-11-01")
         await pager.to_file(tmp_path / "out.csv", fields=["id", "company.id"])
-    assert (tmp_path / "out.csv").read_text(encoding="utf-8").split() == ["id,company.id", "1,", "2,9"]
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").split() == ["id,company.id", f"1,{cell}", "2,9"]
 
 
 @pytest.mark.parametrize("padding", [0, 4_000])

@@ -6,16 +6,23 @@ import re
 from collections.abc import Collection, Sequence
 
 from leadfeeder_async.jobs.enrich.header_search import count_filled
+from leadfeeder_async.jobs.enrich.key_normalization import is_placeholder
 from leadfeeder_async.jobs.enrich.table_source import TableRow
 
 _NUMBER = r"[-+]?\d[\d.,'\s]*"
-_LABEL = re.compile(rf"(?P<label>[^:=(]+)(?:[:=(]\s*(?P<number>{_NUMBER})?\)?)?")
-_AMOUNT = re.compile(rf"{_NUMBER}\s*(?:%|€|\$|£|EUR|USD|GBP|CHF)?|(?:€|\$|£)\s*{_NUMBER}", re.IGNORECASE)
+_CURRENCY = r"(?:€|\$|£|EUR|USD|GBP|CHF)"
+_SCALE = r"(?:k|m|mn|mio\.?|million|millionen|bn|mrd\.?)"
+_LABEL = re.compile(rf"(?P<label>[^:=(]+)(?:[:=]\s*(?P<number>{_NUMBER})?|\(\s*(?P<count>{_NUMBER})[^()]*\)?)?")
+_AMOUNT = re.compile(
+    rf"{_NUMBER}{_SCALE}?\s*(?:%|{_CURRENCY})?|{_CURRENCY}\s*{_NUMBER}{_SCALE}?|[-\u2013\u2014]", re.IGNORECASE
+)
+"""A number, or the sign of an empty cell."""
 
 
 TOTALS = frozenset(
     {
-        *("total", "totals", "grand total", "subtotal", "sum", "average", "count"),
+        *("total", "totals", "grand total", "grand totals", "sum", "average", "count"),
+        *("subtotal", "subtotals", "sub total", "sub totals"),
         *("summe", "gesamt", "gesamtsumme", "zwischensumme", "insgesamt", "durchschnitt", "mittelwert", "anzahl"),
         *(
             "total général",
@@ -72,16 +79,17 @@ class TableFooter:
 
 
 def is_total_word(text: str) -> bool:
-    """Return True for a word such as ``Total:``."""
-    return text.strip(" :").casefold() in TOTALS
+    """Return True for a word such as ``Total:`` or ``Sub-Total``."""
+    return len(text) <= MAX_CHARACTERS and re.sub(r"[\s-]+", " ", text).strip(" :").casefold() in TOTALS
 
 
 def _is_total(cells: Sequence[str], place: int) -> bool:
-    """Return True if a cell is a word such as ``Total``, and there is a number beside it and nothing else."""
-    name = cells[place].strip()
-    found = _LABEL.fullmatch(name) if len(name) <= MAX_CHARACTERS else None
+    """Return True if a row has a name, and consists of a word such as ``Total`` and at least one number."""
+    filled = [text for cell in cells if (text := cell.strip())]
+    if not cells[place].strip() or any(len(text) > MAX_CHARACTERS for text in filled):
+        return False
+    texts = [text for text in filled if not (_AMOUNT.fullmatch(text) or is_placeholder(text))]
+    found = _LABEL.fullmatch(texts[0]) if len(texts) == 1 else None
     if found is None or not is_total_word(found["label"]):
         return False
-    others = [cell.strip() for number, cell in enumerate(cells) if number != place and cell.strip()]
-    are_amounts = all(len(cell) <= MAX_CHARACTERS and _AMOUNT.fullmatch(cell) for cell in others)
-    return are_amounts and (bool(others) or found["number"] is not None)
+    return len(filled) > 1 or found["number"] is not None or found["count"] is not None
