@@ -151,9 +151,12 @@ class ClientState:
 
     def price(self, endpoint: Endpoint[object]) -> Price:
         """Return the price of one item of an endpoint. The responses of all copies update it."""
-        is_published = endpoint.is_price_published
-        price = Price(is_published, is_known=is_published, may_be_free=not endpoint.is_billing_known)
-        return self._prices.setdefault(endpoint.operation, price)
+        price = self._prices.get(endpoint.operation)
+        if price is None:
+            is_published = endpoint.is_price_published
+            price = Price(is_published, is_known=is_published, may_be_free=not endpoint.is_billing_known)
+            self._prices[endpoint.operation] = price
+        return price
 
     async def aclose(self) -> None:
         """Close the connections. Waiting and later calls raise ClientClosedError, and calls in flight fail.

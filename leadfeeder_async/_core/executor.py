@@ -52,6 +52,9 @@ MAX_INLINE_REPAIR = 32_768
 """The same for bodies that may need normalization, which takes up to a hundred times longer."""
 
 
+_NO_CONTEXT = nullcontext()
+
+
 class CallContext(WaitBounds):
     """One API call: its HTTP request, the open resources, its deadline and its budget reservation."""
 
@@ -196,7 +199,7 @@ class RequestExecutor:
     async def execute(self, request: ApiRequest[T]) -> T:
         """Send a request, retry it if that is safe, and return the decoded response."""
         observe = self._state.observe_call
-        with nullcontext() if observe is None else observe(request.endpoint.error_context()):
+        with _NO_CONTEXT if observe is None else observe(request.endpoint.error_context()):
             try:
                 result = await self._execute(request)
             except LeadfeederError as error:
@@ -207,7 +210,7 @@ class RequestExecutor:
 
     async def _execute(self, request: ApiRequest[T]) -> T:
         call = await self._build_context(request)
-        with call.reservation or nullcontext():
+        with call.reservation or _NO_CONTEXT:
             if call.reservation is not None and not call.reservation.reserve_at_once():
                 await call.wait(call.reservation.reserve(), "budget")
             delay: float | None = None
@@ -271,7 +274,10 @@ class RequestExecutor:
         context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
         self._state.credential.check_caller(context)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
-        account_id = await self._account_id(request, WaitBounds(resources.pending, resources.loop, deadline, context))
+        account_id = None
+        if endpoint.account is AccountScope.REQUIRED:
+            account_id = request.account_id or options.account_id or self._state.account_id
+            account_id = account_id or await self._fetch_account_id(self._wait_bounds(context))
         http_request = codec.build_request(request, settings.base_url, path, account_id)
         self._check_monthly_quota(context)
         budgets = self._budgets()
@@ -454,12 +460,6 @@ class RequestExecutor:
         if not ACTIVE_BUDGETS.get():
             return self.options.budgets
         return (*active_budgets(self._state), *self.options.budgets)
-
-    async def _account_id(self, request: ApiRequest[T], bounds: WaitBounds) -> str | None:
-        if request.endpoint.account is not AccountScope.REQUIRED:
-            return None
-        account_id = request.account_id or self.options.account_id or self._state.account_id
-        return account_id or await self._fetch_account_id(bounds)
 
     async def _fetch_account_id(self, bounds: WaitBounds) -> str:
         """Return the only account of the key, and request it if it is not known yet."""
