@@ -114,6 +114,8 @@ _UPGRADE = "Run pip install --upgrade duckdb, or export the data with the DuckDB
 
 _NOT_A_DATABASE = "is not a valid DuckDB database"
 _CHOOSE = "Choose another file. This one was not changed."
+_DAMAGED = "is incomplete or damaged"
+_RESTORE = "Restore it from a copy, or move it away and sync again."
 _RENAME = "Choose another name for the file and its folders."
 
 _SHARING_VIOLATION, _DISK_FULL = 32, 112
@@ -124,6 +126,8 @@ _RULES = (
     _Rule('Extension "sqlite"', "not_a_database", _NOT_A_DATABASE, _CHOOSE),
     # For an SQLite file, DuckDB wants to load an extension.
     _Rule("Loading external extensions is disabled", "not_a_database", _NOT_A_DATABASE, _CHOOSE),
+    _Rule("Could not read enough bytes", "unusable", _DAMAGED, _RESTORE),
+    _Rule("Corrupt database file", "unusable", _DAMAGED, _RESTORE),
     _Rule("Could not set lock", "locked", "is open in another process", _WAIT),
     _Rule("used by another process", "locked", "is open in another process", _WAIT),
     _Rule(_SHARING_VIOLATION, "locked", "is open in another process", _WAIT),
@@ -585,5 +589,5 @@ def _explain(path: Path, message: str) -> DatabaseError:
     first_line = message.split("\n", 1)[0].rstrip(".")
     return DatabaseError(
         f"{path} cannot be used: {first_line}.",
-        hint="Fix the problem and run the same call again. Everything committed is kept.",
+        hint="Fix the problem and run the same call again.",
     )

@@ -139,7 +139,7 @@ class OutputLock:
             OSError: The lock file cannot be created.
         """
         lock = lock_path(path)
-        _make_folder(lock.parent)
+        make_folder(lock.parent)
         failure: OSError | None = None
         for _ in range(MAX_TRIES):
             opened = _try_open(lock, calls)
@@ -185,7 +185,8 @@ class OutputLock:
             self._path.unlink()
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Create the folder of a file, and those above it, if they do not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:  # the error of a folder, which does not say that a file has its name

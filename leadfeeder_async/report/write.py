@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from leadfeeder_async._argument_checks import check_path
-from leadfeeder_async.errors import CheckpointError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.atomic_file import write_atomically
-from leadfeeder_async.jobs.resumable_file import is_same_file, validate_target
+from leadfeeder_async.jobs.output_lock import make_folder
+from leadfeeder_async.jobs.resumable_file import is_same_file, translate_os_errors, validate_target
 from leadfeeder_async.pagination.date_range import DateLike
 from leadfeeder_async.report.load import read_report
 from leadfeeder_async.report.report_data import PreviousReport, Report
@@ -120,8 +121,6 @@ def _check_extra() -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with translate_os_errors(path, hint="Choose another path."):
+        make_folder(path.parent)
         write_atomically(path, data, like=path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}.", hint="Choose another path.") from error

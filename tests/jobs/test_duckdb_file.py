@@ -143,6 +143,20 @@ def test_file_that_is_not_a_database(tmp_path: Path, use: Callable[[Path], None]
     assert names_in(tmp_path) == ["a.duckdb"]
 
 
+@pytest.mark.parametrize("use", [read, write])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:100], lambda data: data[:5_000], lambda data: data[:4_100] + b"x" * 50 + data[4_150:]],
+)
+def test_damaged_database(database: Path, use: Callable[[Path], None], damage: Callable[[bytes], bytes]) -> None:
+    """A database of which a part is missing or changed is refused, and not changed."""
+    damaged = damage(database.read_bytes())
+    database.write_bytes(damaged)
+    with pytest.raises(DatabaseError, match="is incomplete or damaged. Restore it from a copy"):
+        use(database)
+    assert database.read_bytes() == damaged
+
+
 LOGS = [".wal", ".wal.checkpoint", ".wal.recovery"]
 KILLED_AFTER_COMMIT = """
 import duckdb, os, sys
