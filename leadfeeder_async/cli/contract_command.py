@@ -121,7 +121,7 @@ async def _download(address: HttpAddress) -> bytes:
             session.get(address.url, **address.request_options({})) as response,
         ):
             if response.status == 200:
-                return await _read_body(response.content)
+                return await _read_body(response.content, address.without_login)
             problem = f"the server returned status {response.status}"
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         problem = f"the request failed ({type(error).__name__})"
@@ -131,12 +131,12 @@ async def _download(address: HttpAddress) -> bytes:
     )
 
 
-async def _read_body(content: aiohttp.StreamReader) -> bytes:
+async def _read_body(content: aiohttp.StreamReader, address: str) -> bytes:
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
         if len(body) > MAX_DOCUMENT_BYTES:
-            raise _too_large_error()
+            raise _too_large_error(address)
     return bytes(body)
 
 
@@ -144,9 +144,11 @@ def _read(path: Path) -> bytes:
     with reading(path), path.open("rb") as file:
         text = file.read(MAX_DOCUMENT_BYTES + 1)
     if len(text) > MAX_DOCUMENT_BYTES:
-        raise _too_large_error()
+        raise _too_large_error(str(path))
     return text
 
 
-def _too_large_error() -> ConfigurationError:
-    return ConfigurationError(f"The document is larger than {MAX_DOCUMENT_BYTES:,} bytes.")
+def _too_large_error(source: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{source} is larger than {MAX_DOCUMENT_BYTES:,} bytes.", hint="Check that it is an OpenAPI document."
+    )

@@ -68,7 +68,9 @@ async def enrich(
     ] = None,
     sheet: Annotated[str | None, Parameter(help="The sheet of a workbook. Default: the first visible one.")] = None,
     allow_free_mail: Annotated[
-        bool, FLAG, Parameter(help="Look up the domains of mail providers, social networks and website builders too.")
+        bool,
+        FLAG,
+        Parameter(help="Look up domains of mail providers, social networks and the like."),
     ] = False,
     excel: Excel = False,
     fields: Columns = None,
@@ -206,7 +208,7 @@ def _describe_rows(rows: InputFile, finder: KeyFinder, limit: int | None) -> str
     )
     text += f", {unusable:,} unusable"
     if shared:
-        text += f" ({shared:,} with a mail provider, social network or link shortener; --allow-free-mail uses them)"
+        text += f" ({shared:,} of mail providers, social networks and the like; --allow-free-mail uses them)"
     if key.kind == "name" and is_total_word(key.value.partition(",")[0]):
         text += f". The last row, {key.value!r}, may be a total; --limit {total - 1} leaves it out"
     return f"{text}."

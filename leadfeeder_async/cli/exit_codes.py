@@ -29,7 +29,10 @@ class ExitCode(IntEnum):
 
     SUCCESS = 0
     REJECTED = 1
-    """The server rejected the request, or a contract command found a missing path or a difference that breaks calls."""
+    """The server rejected the request, or a contract command found a missing path or a difference that breaks calls.
+
+    A bug of this package ends with this code too.
+    """
     USAGE = 2
     """The usage is invalid, or a file cannot be used."""
     ACCESS = 3
@@ -37,7 +40,10 @@ class ExitCode(IntEnum):
     EXHAUSTED = 4
     """The monthly quota, the credits or the budget are used up."""
     INCOMPLETE = 5
-    """The job did not finish and its progress is saved, or it finished with gaps or failed rows."""
+    """The network, the server or the disk failed, the user declined, or the job finished with gaps or failed rows.
+
+    A job with an output file keeps its progress.
+    """
     INTERRUPTED = 130
     """The command was interrupted with Ctrl-C."""
     PIPE_CLOSED = 141

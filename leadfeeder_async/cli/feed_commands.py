@@ -13,10 +13,10 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.input_files import read_text
-from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, DisplayOptions
+from leadfeeder_async.cli.named_records import delete_found, find_by_id_or_name, name_and_id
+from leadfeeder_async.cli.options import DEFAULT_OUTPUT, OPTIONS_GROUP, AccountId, DisplayOptions, Yes
 from leadfeeder_async.cli.printing import print_err
-from leadfeeder_async.cli.record_tables import schema_of, show_record, show_records, to_record
-from leadfeeder_async.cli.tag_and_list_commands import Yes, find_by_id_or_name
+from leadfeeder_async.cli.record_tables import schema_of, show_list, show_record, to_record
 from leadfeeder_async.client import AsyncLeadfeeder
 from leadfeeder_async.errors import ConfigurationError, check_argument
 from leadfeeder_async.models.custom_feeds import CustomFeed
@@ -40,8 +40,7 @@ async def list_feeds(*, account_id: AccountId = None, output: DisplayOptions = D
     """
     FEED.check_fields(output)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
-        found = await lf.custom_feeds.list().collect()
-    show_records([to_record(feed) for feed in found], FEED, output, "feed")
+        await show_list(lf.custom_feeds.list(), FEED, output, "feed")
 
 
 @feeds.command(name="get")
@@ -103,7 +102,7 @@ async def update_feed(
     value = UNSET if filters is None else read_filters(filters)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(feed, await lf.custom_feeds.list().collect(), "feed")
-        if not await confirm(f"Change the feed {selected.name!r} ({selected.id})?", yes=yes):
+        if not await confirm(f"Change the feed {name_and_id(selected)}?", yes=yes):
             return ExitCode.INCOMPLETE
         changed = await lf.custom_feeds.update(selected.id, name=UNSET if name is None else name, filters=value)
     show_record(to_record(changed.data), FEED, output)
@@ -119,10 +118,10 @@ async def delete_feed(feed: FeedName, /, *, yes: Yes = False, account_id: Accoun
     check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(feed, await lf.custom_feeds.list().collect(), "feed")
-        if not await confirm(f"Delete the feed {selected.name!r} ({selected.id})?", yes=yes):
+        if not await confirm(f"Delete the feed {name_and_id(selected)}?", yes=yes):
             return ExitCode.INCOMPLETE
-        await lf.custom_feeds.delete(selected.id)
-    print_err(f"Deleted the feed {selected.name!r} ({selected.id}).")
+        await delete_found(lf.custom_feeds.delete(selected.id))
+    print_err(f"Deleted the feed {name_and_id(selected)}.")
     return ExitCode.SUCCESS
 
 
@@ -136,4 +135,5 @@ def read_filters(path: Path) -> object:
     try:
         return msgspec.json.decode(read_text(path))
     except UNREADABLE as error:
-        raise ConfigurationError(f"{path} is not valid JSON: {error}.", hint="Check the file.") from None
+        hint = "Write one JSON object with the filters. `leadfeeder feeds get` prints those of a feed."
+        raise ConfigurationError(f"{path} is not valid JSON: {error}.", hint=hint) from None

@@ -29,7 +29,7 @@ class RequestOptions(TypedDict):
 
 
 class HttpAddress:
-    """An address that the command was given. It may contain a secret, so errors do not show it.
+    """An address that the command was given. It may contain a login, which no error shows.
 
     Args:
         url: The address.

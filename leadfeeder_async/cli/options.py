@@ -68,6 +68,7 @@ Columns = Annotated[
         help="Write only these columns, in this order, such as `id,company.name`. The documentation lists them all.",
     ),
 ]
+Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
 JsonLines = Annotated[bool, FLAG, Parameter(name="--json", help="Print JSON lines, also on a terminal.")]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Sequence, Sized
+from collections.abc import AsyncIterable, Sized
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -15,6 +15,13 @@ from leadfeeder_async.cli.exit_codes import ExitCode
 from leadfeeder_async.cli.export_job import ResumeHint
 from leadfeeder_async.cli.id_input import choose_ids
 from leadfeeder_async.cli.input_files import check_input_is_kept
+from leadfeeder_async.cli.named_records import (
+    check_name_is_free,
+    delete_found,
+    find_by_id_or_name,
+    find_to_rename,
+    name_and_id,
+)
 from leadfeeder_async.cli.options import (
     DEFAULT_OUTPUT,
     FLAG,
@@ -25,22 +32,20 @@ from leadfeeder_async.cli.options import (
     Out,
     Overwrite,
     Scope,
+    Yes,
 )
 from leadfeeder_async.cli.printing import plural, pluralize, print_err
 from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.record_tables import schema_of, schema_of_names, show_list, show_records, to_record
 from leadfeeder_async.cli.shell import quote_argument
 from leadfeeder_async.client import AsyncLeadfeeder
-from leadfeeder_async.errors import ConfigurationError, NotFoundError, check_argument
+from leadfeeder_async.errors import check_argument
 from leadfeeder_async.jobs.bulk.change_results import BulkOutcome, BulkSummary
 from leadfeeder_async.jobs.progress import OnProgress, ProgressTracker
 from leadfeeder_async.models.tags_and_lists import List, Tag
-from leadfeeder_async.resources.creation import Named, has_name
 
 if TYPE_CHECKING:
     from leadfeeder_async.jobs.bulk.bulk_change import BulkChange  # imports anyio
-
-Record = TypeVar("Record", bound=Named)
 
 tags = App(name="tags", help="Show and change the account's tags.", group_parameters=OPTIONS_GROUP)
 lists = App(name="lists", help="Show and change the account's lists.", group_parameters=OPTIONS_GROUP)
@@ -50,7 +55,6 @@ LIST_ITEM = schema_of_names("id", "type")
 LIST = schema_of(List, {"id": "id", "name": "name", "scope": "scope", "item_count": "items"})
 
 
-Yes = Annotated[bool, FLAG, Parameter(help="Do not ask for confirmation.")]
 TagName = Annotated[str, Parameter(help="The id or name of the tag.")]
 NewName = Annotated[str, Parameter(help="The new name.")]
 ListName = Annotated[str, Parameter(help="The id or name of the list.")]
@@ -138,7 +142,7 @@ async def rename_tag(
     check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_to_rename(tag, new_name, await lf.tags.list().collect(), "tag")
-        if not await confirm(f"Rename the tag {_format(selected)} to {new_name!r}?", yes=yes):
+        if not await confirm(f"Rename the tag {name_and_id(selected)} to {new_name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         renamed = (await lf.tags.update(selected.id, name=new_name)).data
     show_records([to_record(renamed)], TAG, output, "tag")
@@ -154,11 +158,11 @@ async def delete_tag(tag: TagName, /, *, yes: Yes = False, account_id: AccountId
     check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
-        question = f"Delete the tag {_format(selected)} and remove it from all companies?"
+        question = f"Delete the tag {name_and_id(selected)} and remove it from all companies?"
         if not await confirm(question, yes=yes):
             return ExitCode.INCOMPLETE
-        await _delete(lf.tags.delete(selected.id))
-    print_err(f"Deleted the tag {_format(selected)}.")
+        await delete_found(lf.tags.delete(selected.id))
+    print_err(f"Deleted the tag {name_and_id(selected)}.")
     return ExitCode.SUCCESS
 
 
@@ -184,7 +188,7 @@ async def add_tag(
         create = f"`leadfeeder tags create {quote_argument(tag)}` creates it."
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag", create)
         job = lf.bulk.assign_tags(ids, [selected.id])
-        question = f"Assign the tag {_format(selected)} to {_count(ids, 'company')}?"
+        question = f"Assign the tag {name_and_id(selected)} to {_count(ids, 'company')}?"
         return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
@@ -209,7 +213,7 @@ async def remove_tag(
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(tag, await lf.tags.list().collect(), "tag")
         job = lf.bulk.unassign_tags(ids, [selected.id])
-        question = f"Remove the tag {_format(selected)} from {_count(ids, 'company')}?"
+        question = f"Remove the tag {name_and_id(selected)} from {_count(ids, 'company')}?"
         return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
@@ -270,7 +274,7 @@ async def rename_list(
     check_can_confirm(yes=yes)
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_to_rename(name, new_name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
-        if not await confirm(f"Rename the {scope} list {_format(selected)} to {new_name!r}?", yes=yes):
+        if not await confirm(f"Rename the {scope} list {name_and_id(selected)} to {new_name!r}?", yes=yes):
             return ExitCode.INCOMPLETE
         renamed = (await lf.lists.update(selected.id, name=new_name)).data
     show_records([to_record(renamed)], LIST, output, "list")
@@ -289,10 +293,10 @@ async def delete_list(
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         items = f" with {pluralize(selected.attributes.item_count, 'item')}" if selected.attributes.item_count else ""
-        if not await confirm(f"Delete the {scope} list {_format(selected)}{items}?", yes=yes):
+        if not await confirm(f"Delete the {scope} list {name_and_id(selected)}{items}?", yes=yes):
             return ExitCode.INCOMPLETE
-        await _delete(lf.lists.delete(selected.id))
-    print_err(f"Deleted the {scope} list {_format(selected)}.")
+        await delete_found(lf.lists.delete(selected.id))
+    print_err(f"Deleted the {scope} list {name_and_id(selected)}.")
     return ExitCode.SUCCESS
 
 
@@ -319,7 +323,7 @@ async def add_to_list(
         create = f"`leadfeeder lists create {quote_argument(name)} --scope {scope}` creates it."
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list", create)
         job = lf.bulk.add_to_lists(chosen, [selected.id], scope=scope)
-        question = f"Add {_count(chosen, scope)} to the list {_format(selected)}?"
+        question = f"Add {_count(chosen, scope)} to the list {name_and_id(selected)}?"
         return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
@@ -345,7 +349,7 @@ async def remove_from_list(
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         job = lf.bulk.remove_from_lists(chosen, [selected.id], scope=scope)
-        question = f"Remove {_count(chosen, scope)} from the list {_format(selected)}?"
+        question = f"Remove {_count(chosen, scope)} from the list {name_and_id(selected)}?"
         return await _run_bulk(lf, job, question, bulk, yes=yes)
 
 
@@ -367,73 +371,6 @@ async def list_items(
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         selected = find_by_id_or_name(name, await lf.lists.list(scope=scope).collect(), f"{scope} list")
         await show_list(lf.lists.items(selected.id, limit=limit), LIST_ITEM, output, "item")
-
-
-def find_by_id_or_name(wanted: str, known: Sequence[Record], kind: str, create: str = "") -> Record:
-    """Return the only record with this id or this name, ignoring case.
-
-    Args:
-        wanted: The id or the name.
-        known: The records of the account.
-        kind: The noun for them.
-        create: The sentence that tells how to create a missing one.
-
-    Raises:
-        ConfigurationError: No record or several records have this name.
-
-    """
-    check_argument(wanted.strip(), f"The name of the {kind} is empty.")
-    matches = [item for item in known if item.id == wanted or has_name(item, wanted)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        message = f"There are {len(matches)} {plural(kind)} with the id or name {wanted!r}."
-        instead = "the other id or name" if any(item.id == wanted for item in matches) else "the id"
-        raise ConfigurationError(message, hint=f"Use {instead} instead: {_join(matches)}.")
-    hint = f"Existing {plural(kind)}: {_join(known)}." if known else f"There are no {plural(kind)}."
-    raise ConfigurationError(f"There is no {kind} {wanted!r}.", hint=f"{hint} {create}".rstrip())
-
-
-async def _delete(call: Awaitable[object]) -> None:
-    """Delete a record that was just listed. If the response is lost, the retry finds that it is gone."""
-    try:
-        await call
-    except NotFoundError as error:
-        if error.attempts < 2:
-            raise
-
-
-def find_to_rename(wanted: str, new_name: str, known: Sequence[Record], kind: str) -> Record:
-    """Return the record with this id or name, if no other record has the new name.
-
-    Args:
-        wanted: The id or the name.
-        new_name: The new name.
-        known: The records of the account.
-        kind: The noun for them.
-
-    Raises:
-        ConfigurationError: No record or several records have the id or name, or another one has the new name.
-
-    """
-    selected = find_by_id_or_name(wanted, known, kind)
-    check_name_is_free(new_name, [item for item in known if item.id != selected.id], kind)
-    return selected
-
-
-def check_name_is_free(name: str, known: Sequence[Named], kind: str) -> None:
-    """Raise ConfigurationError if a record has this name. The API would create a second one."""
-    check_argument(name.strip(), f"The name of the {kind} is empty.")
-    existing = [item for item in known if has_name(item, name)]
-    check_argument(not existing, f"A {kind} with this name exists: {_join(existing)}.")
-
-
-def _format(item: Named) -> str:
-    return f"{item.name!r} ({item.id})"
-
-
-def _join(items: Sequence[Named]) -> str:
-    return ", ".join(map(_format, items))
 
 
 def _count(ids: Sized | AsyncIterable[str], noun: str) -> str:

@@ -24,7 +24,7 @@ from leadfeeder_async.pagination.visit_time import utc_time
 if TYPE_CHECKING:
     from leadfeeder_async.models.records import WebVisit
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+_SECONDS = {"s": 1, "m": 60, "h": 3_600}
 
 _ROW = "{:<16}  {:<28.28}  {:<7.7}  {:>5}  {}"
 _HEADING = _ROW.format("started (UTC)", "company", "country", "pages", "landing page")

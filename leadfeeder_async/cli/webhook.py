@@ -43,7 +43,7 @@ class Webhook:
     twice. The header ``Idempotency-Key`` contains the id of the visit.
 
     Args:
-        url: The address. It often contains a secret, so it is never printed.
+        url: The address. It often contains a secret, so only its host is printed.
         message_format: The format of the body.
 
     Raises:

@@ -158,7 +158,7 @@ class RedisLimiter:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Send pending messages to the server and close the connections. Takes ``timeout`` seconds at most."""
+        """Send pending messages to the server and close the connections. Takes twice ``timeout`` seconds at most."""
         with anyio.CancelScope(shield=True):
             try:
                 while self._tasks:

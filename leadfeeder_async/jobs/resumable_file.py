@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Generic, TypeVar
+from typing import IO, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -57,6 +57,7 @@ _SHORT_PATH = 200
 """Characters of a path that is short enough on Windows, with the suffixes of all working files."""
 
 RESUME_HINT = "Fix the problem or choose another path. Rows written so far are kept: resume=True continues the job."
+_CHOOSE_PATH = "Fix the problem, or choose another path."
 
 S = TypeVar("S", bound=JobState)
 
@@ -279,13 +280,13 @@ def checkpoint_path(path: Path) -> Path:
 
 def is_same_file(path: Path, other: Path) -> bool:
     """Return True if two paths name one file, whether it exists or not."""
-    with translate_os_errors(path):
+    with translate_os_errors(path, _CHOOSE_PATH):
         return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
 
 
 def validate_target(path: Path, *, overwrite: bool, resume: bool = False) -> None:
     """Raise CheckpointError if ``path`` cannot be written, or exists and must not be replaced."""
-    with translate_os_errors(path):
+    with translate_os_errors(path, _CHOOSE_PATH):
         if not path.name or "\0" in str(path) or path.is_dir():
             raise CheckpointError(f"{str(path)!r} is not the name of a file.", hint="Name a file.", reason="not_a_file")
         exists = path.exists() or path.is_symlink()
@@ -351,7 +352,7 @@ def load_unfinished(path: Path, kind: JobKind[S]) -> Checkpoint[S] | None:
     Raises:
         CheckpointError: The checkpoint cannot be used.
     """
-    with translate_os_errors(checkpoint_path(path)):
+    with translate_os_errors(checkpoint_path(path), action="read"):
         checkpoint = read_checkpoint(checkpoint_path(path), kind)
         if checkpoint is None or not checkpoint.is_worth_keeping:
             return None
@@ -461,13 +462,15 @@ def _locked(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def translate_os_errors(path: Path, hint: str = RESUME_HINT) -> Generator[None]:
-    """Raise CheckpointError for errors of the operating system, with the path and a hint."""
+def translate_os_errors(
+    path: Path, hint: str = RESUME_HINT, *, action: Literal["written", "read"] = "written"
+) -> Generator[None]:
+    """Raise CheckpointError for errors of the operating system, with the path, what could not be done, and a hint."""
     try:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be written: {_describe(error, path)}.",
+            f"{path} cannot be {action}: {_describe(error, path)}.",
             hint=hint,
             reason="not_writable",
         ) from error

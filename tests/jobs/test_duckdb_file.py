@@ -152,7 +152,7 @@ def test_damaged_database(database: Path, use: Callable[[Path], None], damage: C
     """A database of which a part is missing or changed is refused, and not changed."""
     damaged = damage(database.read_bytes())
     database.write_bytes(damaged)
-    with pytest.raises(DatabaseError, match="is incomplete or damaged. Restore it from a copy"):
+    with pytest.raises(DatabaseError, match=r"is incomplete or damaged\. Restore it from a copy"):
         use(database)
     assert database.read_bytes() == damaged
 

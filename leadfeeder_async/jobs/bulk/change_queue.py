@@ -20,7 +20,7 @@ from leadfeeder_async.jobs.bulk.change_results import BulkOutcome
 from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 
 MAX_IN_FLIGHT = 16
-"""The most requests in flight, as many as a client sends at a time."""
+"""The most requests in flight, which is also the default of ``max_concurrency``."""
 
 MAX_ATTEMPTS = 3
 """The most calls for one id while the server accepts others. Each call has its own retries."""

@@ -176,7 +176,7 @@ def _has_key_column(cells: Sequence[str], rules: Sequence[KeyRule]) -> bool:
 
 
 def count_known_names(cells: Iterable[str], known_names: Container[str] = KEY_AND_LOCATION_NAMES) -> int:
-    """Return how many cells of a row are common names of columns."""
+    """Return how many cells of a row are in ``known_names``, by default those of a key or a location."""
     return sum(normalize_column_name(cell) in known_names for cell in cells)
 
 

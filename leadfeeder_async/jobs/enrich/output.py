@@ -4,8 +4,8 @@ The job saves the cost and the ids of each request that may charge, before it se
 run stays within ``max_credits``. It requests saved companies again without reserving credits, because these are counted
 already. It reserves credits for saved IP addresses, because a repeated lookup may charge.
 
-The response removes an id, unless the id was charged, some other ids of the response were charged, or the response was
-lost.
+When a response arrives, its ids leave the checkpoint. An id stays if it was charged, if an unknown part of its response
+was charged, or if the response was lost.
 """
 
 from __future__ import annotations

@@ -453,7 +453,12 @@ class SyncRun:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
     async def _pages(self, pager: Pager[T], *, stores_ids: bool = False) -> AsyncGenerator[Page[T], None]:
-        """Yield pages. Their problems, and rows without an id that is stored, are reported at the end of the run."""
+        """Yield pages. Their problems are reported at the end of the run.
+
+        Args:
+            pager: The list.
+            stores_ids: Leave out rows without an id, and count them as problems.
+        """
         async with aclosing(pager.pages()) as pages:
             async for page in pages:
                 complete = _without_empty_ids(page) if stores_ids else page

@@ -166,7 +166,7 @@ class FileJournal:
 
     async def load(self) -> bytes:
         """Return the saved bytes. They are empty if nothing was saved."""
-        with translate_os_errors(self._path, _HINT):
+        with translate_os_errors(self._path, _HINT, action="read"):
             try:
                 return self._path.read_bytes()
             except FileNotFoundError:

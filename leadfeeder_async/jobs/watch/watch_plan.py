@@ -131,8 +131,8 @@ def by_server_clock(opened_on: datetime, local_now: datetime, server_now: dateti
     """Return the time of the server at which a watch was opened by an earlier run.
 
     Args:
-        opened_on: The local time at which it was opened.
-        local_now: The local time now. The clock may have been corrected meanwhile.
+        opened_on: The time by the clock of this machine at which it was opened.
+        local_now: The time by the same clock now. It may have been corrected meanwhile.
         server_now: The time of the server now.
     """
     if opened_on.year not in PLAUSIBLE_YEARS:

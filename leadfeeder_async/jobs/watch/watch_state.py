@@ -30,7 +30,7 @@ class WatchState(msgspec.Struct, kw_only=True):
     since: datetime
     """Visits that started before are not delivered by the first reading."""
     opened_on: datetime | None = None
-    """The local time at which a new watch was opened, until the first complete reading."""
+    """The time by the clock of this machine at which a new watch was opened, until the first complete reading."""
     starts_when_opened: bool = False
     """True if ``since`` is the time at which the watch was opened."""
     floor: date
