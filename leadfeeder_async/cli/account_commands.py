@@ -83,4 +83,4 @@ def month_total(period: str, usage: Iterable[ApiUsage], quota: int) -> str:
     rows = [item.attributes for item in usage if item.attributes.period == period]
     requests = sum(row.requests or 0 for row in rows)
     credits_charged = sum(row.credits_charged or 0 for row in rows)
-    return f"{period}: {requests:,} of {quota:,} requests ({requests / quota:.1%}), {format_charge(credits_charged)}"
+    return f"{period}: {requests:,} of {quota:,} requests ({requests / quota:.1%}), {format_charge(credits_charged)}."

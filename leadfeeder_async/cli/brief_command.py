@@ -94,7 +94,7 @@ async def brief(
         visits = await _read_visits(lf, days, around, end, problems)
         prior = await _prior_visits(lf, days.start, around.start, history, problems)
         ranked = rank(visits, start, prior, by)
-        cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}"
+        cost = f"{pluralize(lf.stats.requests, 'request')}, {format_charge(lf.stats.credits_charged)}."
     show_records([to_record(_in_time_zone(activity, now)) for activity in ranked[:limit]], BRIEF, output, "company")
     print_err(f"{_summary(ranked, start, tz)} {cost}")
     problems.raise_any()

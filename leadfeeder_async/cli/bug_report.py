@@ -35,7 +35,7 @@ from leadfeeder_async.errors import (
 from leadfeeder_async.settings import read_base_url, read_credential
 from leadfeeder_async.types import AttemptEvent, Health
 
-MAX_ATTEMPTS = 200
+MAX_REPORTED_ATTEMPTS = 200
 """The latest attempts that the report contains."""
 
 PACKAGES = (
@@ -123,7 +123,7 @@ class Recorder:
     """Collects the facts for the report while doctor runs."""
 
     def __init__(self) -> None:
-        self.attempts = deque[AttemptEvent](maxlen=MAX_ATTEMPTS)
+        self.attempts = deque[AttemptEvent](maxlen=MAX_REPORTED_ATTEMPTS)
         self.probes = list[ReportedProbe]()
         self.health: Health | None = None
 

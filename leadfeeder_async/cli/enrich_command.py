@@ -13,10 +13,10 @@ from cyclopts import Parameter
 
 from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.export_job import ResumeHint, rebuild_command
-from leadfeeder_async.cli.input_files import check_input_is_kept, interruptible
+from leadfeeder_async.cli.export_job import rebuild_command, resume_hint
+from leadfeeder_async.cli.input_files import check_output_is_not_input, interruptible
 from leadfeeder_async.cli.options import FLAG, AccountId, Columns, Excel, Out, Overwrite, csv_dialect, split_fields
-from leadfeeder_async.cli.printing import pluralize, print_err, print_out
+from leadfeeder_async.cli.printing import format_charge, pluralize, print_err, print_out
 from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.stdout_writer import write_stdout
 from leadfeeder_async.client import AsyncLeadfeeder
@@ -94,7 +94,7 @@ async def enrich(
         "--resume and --retry-failed need an output file.",
         "Add --out.",
     )
-    check_input_is_kept(source, out)
+    check_output_is_not_input(source, out)
     dialect, names = csv_dialect(out, excel=excel), split_fields(fields)
     if by is None:
         raise _missing_by_error(source, encoding, sheet)
@@ -137,21 +137,16 @@ async def enrich(
             return await _estimate(job)
         if out is None:
             return await _write_to_stdout(job, ProgressTracker(lf.stats, limit), len(rows), names)
-        with progress_bar("rows") as on_progress:
-            resume_hint = ResumeHint(on_progress)
-            try:
-                summary = await job.to_file(
-                    out,
-                    resume=resume,
-                    overwrite=overwrite,
-                    retry_failed=retry_failed,
-                    csv_dialect=dialect,
-                    fields=names,
-                    on_progress=resume_hint,
-                )
-            except BaseException as error:
-                resume_hint.print_resume_hint(out, ENRICHMENT, error)
-                raise
+        with progress_bar("rows") as on_progress, resume_hint(out, ENRICHMENT, on_progress) as on_started:
+            summary = await job.to_file(
+                out,
+                resume=resume,
+                overwrite=overwrite,
+                retry_failed=retry_failed,
+                csv_dialect=dialect,
+                fields=names,
+                on_progress=on_started,
+            )
         return _print_summary(summary, out, names)
 
 
@@ -270,7 +265,7 @@ async def _write_to_stdout(
 
 def _print_summary(summary: EnrichmentSummary, out: Path | None, fields: Sequence[str] | None = None) -> ExitCode:
     outcomes = {outcome.value: summary.outcomes[outcome] for outcome in Outcome}
-    costs = f"{pluralize(summary.credits, 'credit')} charged"
+    costs = format_charge(summary.credits)
     if summary.credits_possibly_charged:
         costs += f", up to {summary.credits_possibly_charged:,} more for responses that were lost or report no charge"
     if summary.credits_of_previous_runs:

@@ -15,7 +15,7 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.cli.dates import parse_day, start_date_of_export
 from leadfeeder_async.cli.export_job import export_list
-from leadfeeder_async.cli.input_files import check_input_is_kept, read_text
+from leadfeeder_async.cli.input_files import check_output_is_not_input, read_text
 from leadfeeder_async.cli.options import (
     DEFAULT_TARGET,
     FLAG,
@@ -229,7 +229,7 @@ def read_filter_option(text: str, out: Path | None = None) -> WebVisitFilters:
     if text.lstrip().startswith("{"):
         data: str | bytes = text
     else:
-        check_input_is_kept(Path(text), out)
+        check_output_is_not_input(Path(text), out)
         data = read_text(Path(text))
     try:
         filters = msgspec.json.decode(data, type=dict[str, object])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from leadfeeder_async.cli.printing import plural, pluralize, print_err
+from leadfeeder_async.cli.printing import format_charge, plural, pluralize, print_err
 from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.shell import join_command
 from leadfeeder_async.cli.stdout_writer import write_stdout
@@ -86,52 +87,59 @@ async def _to_file(
     csv_dialect: CsvDialect,
     fields: Sequence[str] | None,
 ) -> Progress:
-    resume_hint = ResumeHint(on_progress)
-    try:
+    with resume_hint(out, EXPORT, on_progress) as on_started:
         return await pager.to_file(
             out,
             resume=resume,
             overwrite=overwrite,
             csv_dialect=csv_dialect,
             fields=fields,
-            on_progress=resume_hint,
+            on_progress=on_started,
         )
+
+
+@contextmanager
+def resume_hint(out: Path, kind: JobKind[S], on_progress: OnProgress) -> Generator[OnProgress]:
+    """Print the number of saved rows and the command that resumes the job, if the job in the block stops.
+
+    Nothing is printed if an error prevented the job from starting.
+
+    Args:
+        out: The file of the job.
+        kind: The kind of job.
+        on_progress: Called with each progress.
+
+    Yields:
+        The ``on_progress`` callback of the job, which shows that the job has started.
+    """
+    has_started = False
+
+    def on_started(progress: Progress) -> None:
+        nonlocal has_started
+        has_started = True
+        on_progress(progress)
+
+    try:
+        yield on_started
     except BaseException as error:
-        resume_hint.print_resume_hint(out, EXPORT, error)
+        if has_started or not isinstance(error, CheckpointError | BudgetExceededError | UsageError):
+            _print_resume_hint(out, kind)
         raise
 
 
-class ResumeHint:
-    """Prints how to resume a job that stopped. It is the ``on_progress`` callback of the job."""
-
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
-        self._has_started = False
-
-    def __call__(self, progress: Progress) -> None:
-        """Record that the job has started, and pass on its progress."""
-        self._has_started = True
-        self._on_progress(progress)
-
-    def print_resume_hint(self, out: Path, kind: JobKind[S], error: BaseException) -> None:
-        """Print the number of saved rows and the command that resumes the job.
-
-        Nothing is printed if ``error`` prevented the job from starting.
-        """
-        if isinstance(error, CheckpointError | BudgetExceededError | UsageError) and not self._has_started:
-            return
-        unfinished = load_unfinished(out, kind)
-        if unfinished is None:
-            return
-        state = unfinished.state
-        has_known_gaps = isinstance(state, ExportState) and state.gaps_acknowledged
-        reserved = state.reserved_credits if isinstance(state, EnrichmentState) else 0
-        replace = "--retry-failed" if "--retry-failed" in sys.argv else "--overwrite"
-        options = (replace, "--resume") if out.exists() else ("--resume",)
-        purpose = FINISH_WITH_GAPS if has_known_gaps else "To resume"
-        saved = f"Not finished: {pluralize(unfinished.rows, 'row')} saved in {partial_path(out)}."
-        charged = f" Up to {pluralize(reserved, 'credit')} may have been charged." if reserved else ""
-        print_err(f"{saved}{charged} {purpose}:\n  {rebuild_command(*options)}")
+def _print_resume_hint(out: Path, kind: JobKind[S]) -> None:
+    unfinished = load_unfinished(out, kind)
+    if unfinished is None:
+        return
+    state = unfinished.state
+    has_known_gaps = isinstance(state, ExportState) and state.gaps_acknowledged
+    reserved = state.reserved_credits if isinstance(state, EnrichmentState) else 0
+    replace = "--retry-failed" if "--retry-failed" in sys.argv else "--overwrite"
+    options = (replace, "--resume") if out.exists() else ("--resume",)
+    purpose = FINISH_WITH_GAPS if has_known_gaps else "To resume"
+    saved = f"Not finished: {pluralize(unfinished.rows, 'row')} saved in {partial_path(out)}."
+    charged = f" Up to {pluralize(reserved, 'credit')} may have been charged." if reserved else ""
+    print_err(f"{saved}{charged} {purpose}:\n  {rebuild_command(*options)}")
 
 
 def rebuild_command(*options: str) -> str:
@@ -146,5 +154,5 @@ def summary(progress: Progress, noun: str, days: str | None = None) -> str:
     return (
         f"{rows} in {progress.elapsed:.1f} s: {pluralize(progress.pages, 'page')}, "
         f"{pluralize(progress.requests, 'request')}, {progress.rate_limited:,} rate-limited, "
-        f"{pluralize(progress.credits, 'credit')} charged"
+        f"{format_charge(progress.credits)}"
     )

@@ -1,4 +1,4 @@
-"""Input files of commands: they are kept, and reading them can be interrupted."""
+"""Input files of commands: no command overwrites its input, and Ctrl-C ends the reading."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_text(path: Path) -> str | bytes:
         return data
 
 
-def check_input_is_kept(source: Path, out: Path | None) -> None:
+def check_output_is_not_input(source: Path, out: Path | None) -> None:
     """Raise ConfigurationError if the output or one of its temporary files is the input file.
 
     Args:

@@ -34,7 +34,9 @@ async def login() -> None:
     from leadfeeder_async.integrations.keyring import backend_name, store_api_key
 
     base_url = read_base_url(None)
-    given = Secret(_ask(base_url) if sys.stdin.isatty() else _first_line())
+    given = Secret(
+        getpass(f"API key for {base_url} (not shown): ", stream=sys.stderr) if sys.stdin.isatty() else _first_line()
+    )
     check_argument(not given.is_blank, "No API key was given.", "Enter it on a terminal, or pipe it into the command.")
     secret = key_in_text(given.reveal(), "The input")
     async with AsyncLeadfeeder(secret.reveal(), base_url=base_url, timeout=TIMEOUT) as lf:
@@ -73,7 +75,3 @@ def _first_line() -> str:
         if line.strip() or not line:
             return line
     return ""
-
-
-def _ask(base_url: str) -> str:
-    return getpass(f"API key for {base_url} (not shown): ", stream=sys.stderr)

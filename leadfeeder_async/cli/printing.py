@@ -73,5 +73,5 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_charge(credits: int) -> str:  # noqa: A002 - the API's word
-    """Return the charged credits with a full stop, such as ``3 credits charged.``."""
-    return f"{pluralize(credits, 'credit')} charged."
+    """Return the charged credits, such as ``3 credits charged``."""
+    return f"{pluralize(credits, 'credit')} charged"

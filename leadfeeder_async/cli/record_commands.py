@@ -124,7 +124,7 @@ async def get_company(
     async with AsyncLeadfeeder(account_id=account_id) as lf:
         response = await lf.with_options(budget=Budget(max_credits=max_credits)).companies.get(company_id)
     show_record(to_record(response.data), COMPANY, output)
-    print_err(format_charge(response.meta.charged))
+    print_err(f"{format_charge(response.meta.charged)}.")
 
 
 @companies.command(name="match")
@@ -212,4 +212,4 @@ async def ip(
         response = await lf.with_options(budget=Budget(max_credits=max_credits)).ip.enrich(address)
     show_record(to_record(response.data), IP_ADDRESS, output)
     unknown = "" if response.data.company else "The company of this address is unknown. "
-    print_err(unknown + format_charge(response.meta.charged))
+    print_err(f"{unknown}{format_charge(response.meta.charged)}.")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from leadfeeder_async.cli.dates import parse_day
 from leadfeeder_async.cli.export_job import rebuild_command
 from leadfeeder_async.cli.options import DEFAULT_OUTPUT, AccountId
-from leadfeeder_async.cli.printing import messages, pluralize, print_err
+from leadfeeder_async.cli.printing import format_charge, messages, pluralize, print_err
 from leadfeeder_async.cli.progress_bar import progress_bar
 from leadfeeder_async.cli.record_tables import schema_of_names, show_records, to_record
 from leadfeeder_async.errors import IncompleteListError
@@ -85,5 +85,5 @@ def _print_result(result: SyncResult, db: Path) -> None:
     print_err(
         f"{result.first_day} to {result.last_day} in {result.elapsed:.1f} s: "
         f"{pluralize(result.requests, 'request')}, {result.rate_limited:,} rate-limited, "
-        f"{pluralize(result.credits, 'credit')} charged -> {db}"
+        f"{format_charge(result.credits)} -> {db}"
     )

@@ -12,9 +12,9 @@ from cyclopts import App, Parameter
 
 from leadfeeder_async.cli.confirmation import check_can_confirm, confirm
 from leadfeeder_async.cli.exit_codes import ExitCode
-from leadfeeder_async.cli.export_job import ResumeHint
+from leadfeeder_async.cli.export_job import resume_hint
 from leadfeeder_async.cli.id_input import choose_ids
-from leadfeeder_async.cli.input_files import check_input_is_kept
+from leadfeeder_async.cli.input_files import check_output_is_not_input
 from leadfeeder_async.cli.named_records import (
     check_name_is_free,
     delete_found,
@@ -384,7 +384,7 @@ async def _run_bulk(
     """Ask for confirmation and run a job. Print the totals, also after an error, and without --out each failed id."""
     check_argument(options.out is not None or not options.resume, "--resume requires an output file.", "Add --out.")
     if options.ids is not None and options.ids != "-":
-        check_input_is_kept(Path(options.ids), options.out)
+        check_output_is_not_input(Path(options.ids), options.out)
     if not await confirm(question, yes=yes):
         return ExitCode.INCOMPLETE
     with progress_bar("ids") as on_progress:
@@ -412,12 +412,8 @@ async def _print_failures(job: BulkChange, tracker: ProgressTracker, on_progress
 async def _change_to_file(job: BulkChange, out: Path, options: BulkOptions, on_progress: OnProgress) -> None:
     from leadfeeder_async.jobs.bulk.bulk_change import BULK_CHANGE  # imports anyio
 
-    resume_hint = ResumeHint(on_progress)
-    try:
-        await job.to_file(out, resume=options.resume, overwrite=options.overwrite, on_progress=resume_hint)
-    except BaseException as error:
-        resume_hint.print_resume_hint(out, BULK_CHANGE, error)
-        raise
+    with resume_hint(out, BULK_CHANGE, on_progress) as on_started:
+        await job.to_file(out, resume=options.resume, overwrite=options.overwrite, on_progress=on_started)
 
 
 def _describe(summary: BulkSummary) -> str:

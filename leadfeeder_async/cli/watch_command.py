@@ -112,7 +112,7 @@ def parse_interval(text: str) -> float:
 
 def format_row(visit: WebVisit) -> str:
     """Return a visit as one line of a table."""
-    time = None if visit.started_at is None else utc_time(visit.started_at)
+    time = utc_time(visit.started_at)
     started = "" if time is None else f"{time:%Y-%m-%d %H:%M}"
     name = format_value(visit.company_name or visit.company_id)
     country, page = format_value(visit.location_country_code), format_value(visit.landing_page)

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
-from types import TracebackType
 from typing import Literal, Self, TypeAlias
 from urllib.parse import quote
 
@@ -60,9 +59,7 @@ class Webhook:
         self._session = self._address.open_session(TIMEOUT)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
 
@@ -132,7 +129,7 @@ def describe(visit: WebVisit) -> str:
     parts = [f"{name} ({_text(place)})" if place else name, "visited", page]
     if attributes.page_depth:
         parts.append(f"({pluralize(attributes.page_depth, 'page')})")
-    started = None if visit.started_at is None else utc_time(visit.started_at)
+    started = utc_time(visit.started_at)
     if started is not None:
         parts.append(f"on {started:%Y-%m-%d at %H:%M} UTC")
     if attributes.source:

@@ -17,7 +17,6 @@ import logging
 from collections.abc import Coroutine
 from datetime import UTC, date, datetime
 from math import inf
-from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
@@ -152,9 +151,7 @@ class RedisLimiter:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -243,10 +240,10 @@ class RedisLimiter:
         while True:
             if self._unused_tokens:
                 token = self._unused_tokens.pop(0)
-                if _now() <= token.until:
+                if anyio.current_time() <= token.until:
                     return token
                 continue
-            if self._outage.may_try(_now()):
+            if self._outage.may_try(anyio.current_time()):
                 try:
                     return await self._acquire_token()
                 except FAILURES as error:
@@ -259,14 +256,14 @@ class RedisLimiter:
             await asyncio.sleep(RETRY_INTERVAL)
 
     def _record_failure(self, error: BaseException) -> None:
-        now = _now()
+        now = anyio.current_time()
         if self._outage.since is None:
             logger.warning("The rate limit on Redis is unavailable (%s: %s)", type(error).__name__, error)
         callers_wait = self._local is None and self._outage.duration(now) < self._outage_timeout
         self._outage.record_failure(error, now, 0.0 if callers_wait else PROBE_INTERVAL)
 
     def _raise_if_down(self) -> None:
-        duration, last = self._outage.duration(_now()), self._outage.last
+        duration, last = self._outage.duration(anyio.current_time()), self._outage.last
         if duration >= self._outage_timeout:
             message = f"The Redis server has not responded for {duration:.1f} s ({type(last).__name__}: {last})."
             raise RateLimiterUnavailableError(message) from last
@@ -288,7 +285,7 @@ class RedisLimiter:
 
     async def _request_token(self) -> _Token | datetime:
         """Return a token, or the end of the month if the monthly quota is used up."""
-        started, pauses, after_fallback = _now(), self._pauses, self._used_fallback
+        started, pauses, after_fallback = anyio.current_time(), self._pauses, self._used_fallback
         wait, validity, name, self.used = await self._run("acquire_after_outage" if after_fallback else "acquire")
         if wait < 0:
             return next_month(date(name // 100, name % 100, 1))
@@ -298,19 +295,19 @@ class RedisLimiter:
                 message, hint=f"Check the clock of the Redis server, then delete its key {self._key}."
             )
         self._used_fallback = self._used_fallback and not after_fallback
-        return _Token(_now() + wait / 1e6, started + (wait + validity) / 1e6, name, pauses)
+        return _Token(anyio.current_time() + wait / 1e6, started + (wait + validity) / 1e6, name, pauses)
 
     async def _wait_for_token(self, token: _Token | None) -> bool:
         """Wait until a token may be used. Return True if it is still valid then."""
         if token is None:
             return True
         try:
-            while (wait := max(token.at, self._not_before) - _now()) > 0:  # noqa: ASYNC110 - a pause can extend the wait
+            while (wait := max(token.at, self._not_before) - anyio.current_time()) > 0:  # noqa: ASYNC110 - a pause can extend the wait
                 await asyncio.sleep(wait)
         except asyncio.CancelledError:
             self._recycle(token)
             raise
-        return token.pauses == self._pauses and _now() <= max(token.until, token.at + MAX_WAKEUP_DELAY)
+        return token.pauses == self._pauses and anyio.current_time() <= max(token.until, token.at + MAX_WAKEUP_DELAY)
 
     def _recycle_result(self, request: asyncio.Task[_Token | datetime]) -> None:
         if not request.cancelled() and request.exception() is None and isinstance(token := request.result(), _Token):
@@ -346,7 +343,3 @@ class RedisLimiter:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import time
-from types import TracebackType
 from typing import Literal, Self, TypeAlias
 from uuid import uuid4
 
@@ -178,9 +177,7 @@ class RedisCredits:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -228,7 +225,7 @@ class RedisCredits:
 
         """
         self._check_process()
-        started = _now()
+        started = anyio.current_time()
         async with self._turn:
             self._closed = False
             try:
@@ -283,13 +280,13 @@ class RedisCredits:
         while not self._closed:
             await asyncio.sleep(HEARTBEAT_INTERVAL)
             async with self._turn:
-                if not self._closed and self._outage.may_try(_now()):
+                if not self._closed and self._outage.may_try(anyio.current_time()):
                     await self._try_report("report")
 
     async def _send_reservation(self, most: int, context: ErrorContext, started: float) -> bool:
         """Send a reservation until the server responds and has its totals. Return True if it was accepted."""
         while True:
-            if self._outage.may_try(_now()):
+            if self._outage.may_try(anyio.current_time()):
                 try:
                     response = await self._send("reserve", most)
                 except RunIdError as error:
@@ -305,13 +302,13 @@ class RedisCredits:
                     if response is not None and (response.accepted or response.is_open):
                         self._lost_since = None
                         return response.accepted
-                    if self._has_lost_too_long(started, _now()):
+                    if self._has_lost_too_long(started, anyio.current_time()):
                         raise RateLimiterUnavailableError(
                             f"The Redis server loses the shared credits of {self.name!r} repeatedly.",
                             context,
                             hint="Check that the server has enough memory and is not flushed.",
                         )
-            duration, last = self._outage.duration(_now()), self._outage.last
+            duration, last = self._outage.duration(anyio.current_time()), self._outage.last
             if last is not None and duration >= self._outage_timeout:
                 message = f"The shared credits of {self.name!r} are unavailable ({type(last).__name__}: {last})."
                 raise RateLimiterUnavailableError(
@@ -332,7 +329,7 @@ class RedisCredits:
 
     async def _report(self) -> None:
         async with self._turn:
-            if not self._closed and self._reported != self._total and self._outage.may_try(_now()):
+            if not self._closed and self._reported != self._total and self._outage.may_try(anyio.current_time()):
                 await self._try_report("report")
 
     async def _try_report(self, command: Literal["report", "end"]) -> bool:
@@ -348,7 +345,7 @@ class RedisCredits:
         return response is not None and response.accepted
 
     def _record_failure(self, error: BaseException) -> None:
-        now = _now()
+        now = anyio.current_time()
         self._outage.record_failure(
             error, now, 0.0 if self._outage.duration(now) < self._outage_timeout else PROBE_INTERVAL
         )
@@ -400,10 +397,6 @@ class RedisCredits:
         if reason:
             raise RunIdError(reason)
         return msgspec.json.decode(response, type=_Response)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _is_older(totals: _Totals, copy: _Totals) -> bool:

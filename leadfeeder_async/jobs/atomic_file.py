@@ -122,7 +122,7 @@ def unknown_file_error(path: Path) -> CheckpointError:
     )
 
 
-def copy_permissions(like: Path, path: Path) -> None:
+def copy_permissions(path: Path, like: Path) -> None:
     """Give ``path`` the permissions of ``like`` if that exists, and let its owner write it."""
     mode = _working_mode(like)
     if mode is not None:

@@ -142,11 +142,11 @@ def remove_checkpoint(path: Path) -> None:
     retry_while_open(lambda: path.unlink(missing_ok=True))
 
 
-def lines_from(path: Path, offset: int, size: int) -> Iterator[bytes]:
-    """Yield the lines of a file between two offsets."""
+def lines_between(path: Path, offset: int, end: int) -> Iterator[bytes]:
+    """Yield the lines of a file from one offset in bytes to another."""
     with path.open("rb") as file:
         file.seek(offset)
-        while offset < size:
+        while offset < end:
             line = file.readline()
             offset += len(line)
             yield line.rstrip(b"\n")

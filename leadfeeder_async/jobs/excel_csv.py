@@ -79,7 +79,10 @@ def _windows_setting(name: str, default: str) -> str:
 
 def region_of_locale(name: str) -> Region:
     """Return the signs of a locale such as ``de_DE.UTF-8``. The default is a comma and a point."""
-    separator = separator_of_locale(name)
+    region = re.split(r"[.@]", name)[0].replace("-", "_")
+    language = region.split("_")[0].lower()
+    uses_comma = language in _COMMA_LANGUAGES or region in _COMMA_REGIONS or not re.fullmatch(r"[a-z]{2,3}", language)
+    separator = ";" if region in _SEMICOLON_REGIONS or not uses_comma else ","
     has_point = separator == "," or re.search("[-_](?:CH|LI)", name)  # they write semicolons and points
     return Region(separator, "." if has_point else ",")
 
@@ -87,11 +90,3 @@ def region_of_locale(name: str) -> Region:
 def number_text(number: float, decimal_sign: str) -> str:
     """Return a number with the decimal sign of a region. Excel would read ``6.4`` as a date in some of them."""
     return str(number).replace(".", decimal_sign)
-
-
-def separator_of_locale(name: str) -> str:
-    """Return the list separator of a locale such as ``de_DE.UTF-8``. The default is a comma."""
-    region = re.split(r"[.@]", name)[0].replace("-", "_")
-    language = region.split("_")[0].lower()
-    uses_comma = language in _COMMA_LANGUAGES or region in _COMMA_REGIONS or not re.fullmatch(r"[a-z]{2,3}", language)
-    return ";" if region in _SEMICOLON_REGIONS or not uses_comma else ","

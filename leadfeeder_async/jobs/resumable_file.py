@@ -37,7 +37,7 @@ from leadfeeder_async.jobs.checkpoint import (
     JobKind,
     JobState,
     is_checkpoint,
-    lines_from,
+    lines_between,
     read_checkpoint,
     remove_checkpoint,
     write_checkpoint,
@@ -101,7 +101,7 @@ class ResumableFile(Generic[S]):
 
     def lines(self, offset: int = 0) -> Iterator[bytes]:
         """Yield the rows that are written so far, from an offset in bytes."""
-        return lines_from(self.path, offset, self.checkpoint.size)
+        return lines_between(self.path, offset, self.checkpoint.size)
 
     def set_account(self, account_id: str | None) -> None:
         """Record the account of the job.
@@ -442,7 +442,7 @@ def open_partial_file(path: Path, size: int) -> Generator[IO[bytes]]:
         file = os.fdopen(open_working_file(part, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
     with file:
         with translate_os_errors(part):
-            copy_permissions(path, part)
+            copy_permissions(part, path)
             file.truncate(size)
         yield file
 

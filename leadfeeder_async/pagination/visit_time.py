@@ -35,8 +35,10 @@ def started_at(row: object) -> datetime | None:
     return started.replace(tzinfo=UTC) if started is not None and started.tzinfo is None else started
 
 
-def utc_time(time: datetime) -> datetime | None:
-    """Return a time in UTC, or None if it is outside the years that a datetime can have there."""
+def utc_time(time: datetime | None) -> datetime | None:
+    """Return a time in UTC, or None if it is None or outside the years that a datetime can have there."""
+    if time is None:
+        return None
     try:
         return time.astimezone(UTC)
     except OverflowError:

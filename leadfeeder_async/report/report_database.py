@@ -11,7 +11,7 @@ import msgspec
 
 from leadfeeder_async.errors import DatabaseError
 from leadfeeder_async.jobs.duckdb_file import Connection, open_read_only, require_duckdb
-from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, check_version, expected_types, read_types
+from leadfeeder_async.jobs.sync.schema import ADDED_COLUMNS, check_newest_version, expected_types, read_types
 
 T = TypeVar("T")
 
@@ -45,10 +45,6 @@ def rows(
     return tuple(msgspec.convert(dict(zip(names, row, strict=True)), kind) for row in result.fetchall())
 
 
-class _Version(msgspec.Struct, frozen=True):
-    version: int
-
-
 def _check_schema(connection: Connection, path: Path) -> None:
     needed = {(key, kind) for key, kind in expected_types().items() if key not in ADDED_COLUMNS}
     missing = needed - read_types(connection).items()
@@ -59,5 +55,4 @@ def _check_schema(connection: Connection, path: Path) -> None:
             hint=_SYNC_HINT,
             reason="not_synced",
         )
-    for found in rows(connection, "SELECT DISTINCT version FROM sync_state", _Version):
-        check_version(path, found.version)
+    check_newest_version(connection, path)

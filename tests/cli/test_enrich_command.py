@@ -526,7 +526,7 @@ async def test_fallback_keys_of_a_workbook(sandbox: Sandbox, tmp_path: Path) -> 
     assert (
         f"{source}: workbook, sheet 'Leads' (one of 2), header in line 1. Key: domain in column 'Website', "
         "then email in column 'E-Mail', then name in column 'Company'.\n"
-        "5 rows: 3 distinct keys, 1 duplicate, 1 unusable (1 with a mail provider, social network or link shortener; "
+        "5 rows: 3 distinct keys, 1 duplicate, 1 unusable (1 of mail providers, social networks and the like; "
         "--allow-free-mail uses them).\n"
     ) in stderr
     assert out.read_bytes().startswith(b"\xef\xbb\xbfrow;key;by;")

@@ -22,7 +22,7 @@ from leadfeeder_async.jobs.failure_action import FailureAction, classify_failure
 MAX_IN_FLIGHT = 16
 """The most requests in flight, which is also the default of ``max_concurrency``."""
 
-MAX_ATTEMPTS = 3
+MAX_CALLS_PER_ID = 3
 """The most calls for one id while the server accepts others. Each call has its own retries."""
 
 MAX_FAILING_IDS = 4
@@ -74,7 +74,7 @@ class ChangeQueue:
     After a call failed for a reason that may pass, only one call is in flight at a time until one succeeds. Ids that
     were not tried yet come before ids that failed, so one id that always fails does not stop the job. If others were
     changed before, and only ids that failed are left, the cause is probably these ids. Each then ends after
-    ``MAX_ATTEMPTS`` calls.
+    ``MAX_CALLS_PER_ID`` calls.
     """
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class ChangeQueue:
         self._consecutive_failures += 1
         self._failing.add(change.id)
         concerns_ids = len(self._failing) <= MAX_FAILING_IDS or (self._others_succeeded and not self._waiting)
-        if change.calls >= MAX_ATTEMPTS and concerns_ids:
+        if change.calls >= MAX_CALLS_PER_ID and concerns_ids:
             is_unchanged = change.sent == "no" and not isinstance(error, APIStatusError)
             return ChangeDecision.FAILED if is_unchanged else ChangeDecision.UNKNOWN
         if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
@@ -169,7 +169,7 @@ class ChangeQueue:
         """Return the consequence of a 403. It concerns the id if it is the only one, or if others were changed."""
         self._consecutive_denials += 1
         self._denied.add(change.id)
-        if change.calls >= MAX_ATTEMPTS and (self._has_succeeded or len(self._denied) == 1):
+        if change.calls >= MAX_CALLS_PER_ID and (self._has_succeeded or len(self._denied) == 1):
             return ChangeDecision.FAILED if change.sent == "no" else ChangeDecision.UNKNOWN
         limit = MAX_CONSECUTIVE_FAILURES if self.succeeded_before else MAX_DENIALS
         if self._consecutive_denials >= (MAX_CONSECUTIVE_REJECTIONS if self._has_succeeded else limit):

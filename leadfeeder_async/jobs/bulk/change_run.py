@@ -93,9 +93,9 @@ class ChangeRun(StagedJob):
         """The rows that were not emitted yet, if results are ordered. Otherwise, only those of them with a result."""
         self._rows_by_id = dict[str, list[PendingChange]]()
         """The rows that wait for each id in the queue. Equal ids share one request."""
-        self._read = self._pending = 0
+        self._rows_read = self._pending = 0
         self._has_input_ended = False
-        self._is_sent = False
+        self._is_sending_done = False
 
     async def result_batches(self) -> AsyncGenerator[list[ChangeLine], None]:
         """Yield results as they get ready. An error that stops the job is raised after them."""
@@ -136,19 +136,19 @@ class ChangeRun(StagedJob):
         reader.stop()
         if reader.error is not None:
             self._abort(reader.error)
-        elif self._error is None and self._read < self._previous_rows:
-            self._abort(_shorter_input_error(self._read, self._previous_rows))
+        elif self._error is None and self._rows_read < self._previous_rows:
+            self._abort(_shorter_input_error(self._rows_read, self._previous_rows))
         self._has_input_ended = True
         self._changed.notify()
 
     def _accept(self, value: object) -> None:
         """Add a row, unless a previous run has its result."""
-        self._read += 1
+        self._rows_read += 1
         record_id = escape_surrogates(str(value))
         line = next(self._previous_lines, None)
         if line is not None and line.id != record_id:
             raise CheckpointError(
-                f"Row {self._read:,} of the input is {record_id!r}, but it was {line.id!r} in a previous run.",
+                f"Row {self._rows_read:,} of the input is {record_id!r}, but it was {line.id!r} in a previous run.",
                 hint=_INPUT_CHANGED_HINT,
                 reason="input_changed",
             )
@@ -157,7 +157,7 @@ class ChangeRun(StagedJob):
             self._queue.succeeded_before |= line.outcome is BulkOutcome.CHANGED
             return
         self._pending += 1
-        row = PendingChange(self._read, record_id)
+        row = PendingChange(self._rows_read, record_id)
         if self._ordered:
             self._rows.append(row)
         try:
@@ -171,13 +171,13 @@ class ChangeRun(StagedJob):
         self._rows_by_id[record_id].append(row)
 
     async def _send(self, group: TaskGroup) -> None:
-        while not self._is_sent:
+        while not self._is_sending_done:
             while self._error is None and (queued := self._queue.next()) is not None:
                 self._queue.in_flight += 1
                 group.start_soon(self._change_record, queued)
             is_done = self._error is not None or (self._has_input_ended and self._queue.is_empty)
             if is_done and not self._queue.in_flight:
-                self._is_sent = True
+                self._is_sending_done = True
                 self._changed.notify()
             else:
                 await self._changed.wait()
@@ -186,13 +186,13 @@ class ChangeRun(StagedJob):
         try:
             response = await self._executor.execute(self._change.request(queued.id))
         except LeadfeederError as error:
-            self._apply_verdict(self._queue.record_failure(queued, error), queued, error)
+            self._apply_decision(self._queue.record_failure(queued, error), queued, error)
         else:
             context, redactor = self._change.endpoint.error_context(), self._executor.redactor
             reported = partial_errors(response, context, redactor, "The response reports an error")
             if reported:
-                verdict = self._queue.record_failure(queued, reported[0], is_partial=True)
-                self._apply_verdict(verdict, queued, reported[0])
+                decision = self._queue.record_failure(queued, reported[0], is_partial=True)
+                self._apply_decision(decision, queued, reported[0])
                 return
             self._queue.record_success()
             self._finish(self._rows_by_id.pop(queued.id), BulkOutcome.CHANGED, None)
@@ -200,11 +200,11 @@ class ChangeRun(StagedJob):
             self._queue.in_flight -= 1
             self._changed.notify()
 
-    def _apply_verdict(self, verdict: ChangeDecision, queued: QueuedChange, error: LeadfeederError) -> None:
+    def _apply_decision(self, decision: ChangeDecision, queued: QueuedChange, error: LeadfeederError) -> None:
         """Record the outcome of an id, or stop the job. A change to retry is in the queue again."""
-        if verdict in {ChangeDecision.FAILED, ChangeDecision.UNKNOWN}:
-            self._finish(self._rows_by_id.pop(queued.id), verdict.outcome, error)
-        elif verdict is ChangeDecision.ABORT:
+        if decision in {ChangeDecision.FAILED, ChangeDecision.UNKNOWN}:
+            self._finish(self._rows_by_id.pop(queued.id), decision.outcome, error)
+        elif decision is ChangeDecision.ABORT:
             self._abort(error)
 
     def _finish(self, rows: list[PendingChange], outcome: BulkOutcome, error: LeadfeederError | None) -> None:
@@ -216,7 +216,7 @@ class ChangeRun(StagedJob):
 
     async def _emit(self, output: MemoryObjectSendStream[list[ChangeLine]]) -> None:
         while True:
-            is_last = self._is_sent and (self._has_input_ended or self._error is not None)
+            is_last = self._is_sending_done and (self._has_input_ended or self._error is not None)
             lines = self._ready_lines(is_last=is_last)
             if lines:
                 await output.send(lines)

@@ -37,6 +37,11 @@ class Batch(msgspec.Struct, Generic[T]):
         """True if an earlier response has certainly charged the record of this item."""
         return self.unassigned is not None and self.unassigned.is_certain
 
+    @property
+    def is_reserved_by_earlier_run(self) -> bool:
+        """True if an earlier run has reserved the credits of this request."""
+        return self.is_prepaid and not self.is_free
+
     def split(self, at: int) -> tuple[Batch[T], Batch[T]]:
         """Return the items before and after a position as two batches."""
         return (

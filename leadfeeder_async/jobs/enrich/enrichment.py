@@ -144,13 +144,14 @@ class Enrichment(JobGuard, Generic[T]):
         async with aclosing(pipeline.result_batches()) as batches:
             async for _ in batches:
                 pass
-        records = pipeline.distinct_records
+        records, limit = pipeline.distinct_records, self._job.max_credits
+        most = records if limit is None else min(limit, records)
         matches = -(-pipeline.distinct_keys // KEYS_PER_MATCH) if self._lookup.needs_match else 0
         return EnrichmentEstimate(
             rows=pipeline.summary.rows,
             distinct=pipeline.distinct_keys,
             outcomes=Counter(pipeline.summary.outcomes),
-            max_credits=_highest_cost(records, self._job.max_credits) if self._lookup.price.is_published else None,
+            max_credits=most if self._lookup.price.is_published else None,
             requests=matches + -(-records // self._lookup.ids_per_fetch),
         )
 
@@ -408,10 +409,6 @@ def _decode_candidate(match: msgspec.Raw) -> CompanyMatch:
         return msgspec.json.decode(match, type=CompanyMatch)
     except msgspec.ValidationError:
         return CompanyMatch(id=msgspec.json.decode(match, type=CompanyId).id)
-
-
-def _highest_cost(records: int, max_credits: int | None) -> int:
-    return records if max_credits is None else min(max_credits, records)
 
 
 def _check_limit(name: str, value: int | None) -> int | None:

@@ -26,7 +26,7 @@ from leadfeeder_async._core.normalize import UNREADABLE
 from leadfeeder_async._core.worker_thread import run_in_worker_thread
 from leadfeeder_async.budget import Budget
 from leadfeeder_async.errors import BudgetExceededError, CheckpointError, check_argument
-from leadfeeder_async.jobs.checkpoint import lines_from
+from leadfeeder_async.jobs.checkpoint import lines_between
 from leadfeeder_async.jobs.enrich.enrichment_state import ENRICHMENT, EnrichmentState
 from leadfeeder_async.jobs.enrich.input_file import InputFile
 from leadfeeder_async.jobs.enrich.lookup import Lookup
@@ -328,7 +328,7 @@ def _previous_lines(path: Path, rows: int, size: int, finished: Iterator[ResultL
 
 def _lines_in(path: Path, size: int) -> Iterator[ResultLine]:
     """Yield the lines of a file. Raise CheckpointError if a line is damaged or is not a result."""
-    for number, line in enumerate(lines_from(path, 0, size), 1):
+    for number, line in enumerate(lines_between(path, 0, size), 1):
         try:  # a line with picked fields has no record, so it is not a complete result
             yield _DECODER.decode(line if b'"record":' in line else b"")
         except UNREADABLE:

@@ -114,7 +114,7 @@ class Pipeline(StagedJob):
         self._journal = journal
         self._cache = ResultCache()
         self._intake = RowIntake(options, previous_results)
-        self._orderer = PendingRows(ordered=options.ordered)
+        self._pending_rows = PendingRows(ordered=options.ordered)
         is_bounded = self._budgeted_executor.credits_left() is not None
         self._matches = RequestQueue[PendingKey](
             KEYS_PER_MATCH, probe_size=KEYS_PER_MATCH, max_in_flight=MAX_MATCH_REQUESTS, first_alone=is_bounded
@@ -273,17 +273,17 @@ class Pipeline(StagedJob):
         if line is None:
             error = ConfigurationError(f"Row {row.number:,} cannot be used: {row.key.problem}.")
             line = ResultLine(outcome=Outcome.UNUSABLE, error=SerializedError.from_error(error))
-        self._orderer.add(PendingRow(row.number, PendingKey(row.key, line=line), row.key.kind, True, row.source))
+        self._pending_rows.add(PendingRow(row.number, PendingKey(row.key, line=line), row.key.kind, True, row.source))
 
     def _add_unfinished(self, row: IncomingRow) -> tuple[PendingKey, ResultLine] | None:
         """Add a row and, unless its key is being looked up, the key. Return the match if it is known already."""
         identity = row.key.identity
         pending = self._pending_keys.get(identity)
         if pending is not None:
-            self._orderer.add(PendingRow(row.number, pending, row.key.kind, False, row.source))
+            self._pending_rows.add(PendingRow(row.number, pending, row.key.kind, False, row.source))
             return None
         pending = self._pending_keys[identity] = PendingKey(row.key, identity, digest_of_key(identity))
-        self._orderer.add(PendingRow(row.number, pending, row.key.kind, True, row.source))
+        self._pending_rows.add(PendingRow(row.number, pending, row.key.kind, True, row.source))
         self._unordered_keys += 1
         if self._preserve_order:
             self._keys_in_row_order.append(pending)
@@ -317,7 +317,7 @@ class Pipeline(StagedJob):
     @property
     def _is_stalled(self) -> bool:
         """True if there is no room for more rows, and only a partial batch can make room."""
-        return self._is_full and self._is_idle and self._untaken_rows == len(self._orderer)
+        return self._is_full and self._is_idle and self._untaken_rows == len(self._pending_rows)
 
     @property
     def _is_idle(self) -> bool:
@@ -465,7 +465,7 @@ class Pipeline(StagedJob):
         """True if enough results of a file wait for an earlier row. If the job ended now, they would be paid twice."""
         if self._lookup.is_repeat_free or not self._journal.is_persistent:
             return False
-        return self._orderer.count_finished() >= MAX_FETCH_REQUESTS
+        return self._pending_rows.count_finished() >= MAX_FETCH_REQUESTS
 
     def _skip_unpaid(self, batch: Batch[str]) -> KeyResults:
         """Return the results of a batch for which no credit is left. Companies that may be paid are requested for free.
@@ -525,7 +525,7 @@ class Pipeline(StagedJob):
 
     async def _request_records(self, batch: Batch[str], resolved: MemoryObjectSendStream[KeyResults]) -> None:
         meter = CallMeter()
-        is_reserved = batch.is_prepaid and not batch.is_free
+        is_reserved = batch.is_reserved_by_earlier_run
         executor = meter.attach(self._executor if is_reserved else self._budgeted_executor)
         try:
             result = await self._lookup.fetch(executor, batch)
@@ -618,7 +618,7 @@ class Pipeline(StagedJob):
             uncertain_ids: The ids of which some were charged, but it is not known which.
 
         """
-        if batch.is_prepaid and not batch.is_free:
+        if batch.is_reserved_by_earlier_run:
             self._count_prepaid_call(batch, meter, resolved_ids)
             return
         self._count(meter)
@@ -648,7 +648,7 @@ class Pipeline(StagedJob):
 
     def _record_interruption(self, batch: Batch[str], meter: CallMeter) -> None:
         """Count the credits of a canceled request. Its reservation stays in the journal."""
-        if batch.is_prepaid and not batch.is_free:
+        if batch.is_reserved_by_earlier_run:
             self._count_prepaid_call(batch, meter, ())
             return
         self._count(meter)
@@ -707,12 +707,12 @@ class Pipeline(StagedJob):
         async for results in resolved:
             for pending, _ in results:
                 self._pending_keys.pop(pending.identity, None)
-            lines = self._orderer.finish(results)
+            lines = self._pending_rows.finish(results)
             self._changed.notify()
             if lines:
                 await output.send(lines)
         if self._error is not None and not self._journal.is_persistent:  # a file counts rows, so it has no gaps
-            lines = self._orderer.take_finished()
+            lines = self._pending_rows.take_finished()
             if lines:
                 await output.send(lines)
         self._is_complete = True

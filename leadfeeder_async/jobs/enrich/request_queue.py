@@ -26,7 +26,7 @@ MAX_CONSECUTIVE_FAILURES = MAX_MATCH_REQUESTS + MAX_FETCH_REQUESTS + 4
 MAX_CONSECUTIVE_REJECTIONS = KEYS_PER_MATCH
 """Abort after this many rejected rows in a row, if others succeeded before or the rows may not exist."""
 
-MAX_ATTEMPTS = 3
+MAX_FREE_ATTEMPTS = 3
 """The most attempts of one free request while others succeed."""
 
 MAX_DENIALS = 3
@@ -167,8 +167,8 @@ class RequestQueue(Generic[T]):
         if action in {FailureAction.RETRY, FailureAction.OUTCOME_UNKNOWN}:
             self.consecutive_failures += 1
             batch.attempts += 1
-        others_succeed = self.consecutive_failures < MAX_ATTEMPTS
-        if action is FailureAction.RETRY and batch.attempts >= MAX_ATTEMPTS and others_succeed:
+        others_succeed = self.consecutive_failures < MAX_FREE_ATTEMPTS
+        if action is FailureAction.RETRY and batch.attempts >= MAX_FREE_ATTEMPTS and others_succeed:
             batch.attempts = 0
             return FailureAction.SPLIT
         return action

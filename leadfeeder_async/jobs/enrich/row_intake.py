@@ -72,7 +72,7 @@ class RowIntake:
     def __init__(self, options: EnrichmentOptions, previous_results: PreviousResults) -> None:
         self._options = options
         self._keys = options.keys.restart()
-        self._previous_run = previous_results
+        self._previous = previous_results
         self.count = 0
         """The number of rows so far."""
 
@@ -91,8 +91,8 @@ class RowIntake:
         """
         self.count += 1
         key = self._keys.find(row)
-        is_done = self.count <= self._previous_run.rows
-        line = next(self._previous_run.lines, None)
+        is_done = self.count <= self._previous.rows
+        line = next(self._previous.lines, None)
         if line is None and self._options.retry_failed:
             raise row_count_error(self.count - 1)
         if line is not None and line.key != key.value:
@@ -107,13 +107,13 @@ class RowIntake:
 
     def error_at_end(self) -> CheckpointError | None:
         """Return an error if the previous runs had more rows than the input."""
-        if self.count < self._previous_run.rows:
+        if self.count < self._previous.rows:
             return CheckpointError(
-                f"The input has {self.count:,} rows, but previous runs have finished {self._previous_run.rows:,}.",
+                f"The input has {self.count:,} rows, but previous runs have finished {self._previous.rows:,}.",
                 hint=_INPUT_CHANGED_HINT,
                 reason="input_changed",
             )
-        extra_lines = sum(1 for _ in self._previous_run.lines) if self._options.retry_failed else 0
+        extra_lines = sum(1 for _ in self._previous.lines) if self._options.retry_failed else 0
         return row_count_error(self.count + extra_lines) if extra_lines else None
 
 

@@ -17,13 +17,10 @@ Files of version 1 have an index for each table, and keep it.
 """
 
 
-def check_version(path: Path, version: int | None) -> None:
-    """Raise DatabaseError if a newer version of this package wrote a database.
-
-    Args:
-        path: The database.
-        version: The version of its tables, or None if it has no account.
-    """
+def check_newest_version(connection: Connection, path: Path) -> None:
+    """Raise DatabaseError if a newer version of this package wrote the database."""
+    row = connection.execute("SELECT max(version) FROM sync_state").fetchone()
+    version = row[0] if row else None
     if version is not None and version > VERSION:
         raise DatabaseError(
             f"{path} was written by a newer version of this package (table version {version}, not {VERSION}).",

@@ -30,7 +30,7 @@ from leadfeeder_async.jobs.duckdb_file import (
 from leadfeeder_async.jobs.sync.schema import (
     ADDED_COLUMNS,
     Types,
-    check_version,
+    check_newest_version,
     expected_types,
     read_types,
     schema_sql,
@@ -201,7 +201,7 @@ class SyncDatabase:
         """Check the tables of a file and add missing ones, once in a run. Return the types of all columns."""
         file = self._path.stat()
         if self._checked == (file.st_dev, file.st_ino):
-            _check_newest_version(connection, self._path)
+            check_newest_version(connection, self._path)
         else:
             self._types = _check_schema(connection, self._path)
             if self._states:  # before anything is written to another file
@@ -213,12 +213,6 @@ class SyncDatabase:
         return self._types
 
 
-def _check_newest_version(connection: Connection, path: Path) -> None:
-    """Raise DatabaseError if a newer version wrote the database."""
-    newest = connection.execute("SELECT max(version) FROM sync_state").fetchone()
-    check_version(path, newest[0] if newest else None)
-
-
 def _check_schema(connection: Connection, path: Path) -> Types:
     """Return the types of all columns.
 
@@ -227,7 +221,7 @@ def _check_schema(connection: Connection, path: Path) -> Types:
     """
     types = read_types(connection)
     if ("sync_state", "version") in types:
-        _check_newest_version(connection, path)
+        check_newest_version(connection, path)
     tables = {table for table, _ in types}
     expected = {key: kind for key, kind in expected_types().items() if key in types or key not in ADDED_COLUMNS}
     different = sorted(key for key, kind in expected.items() if key[0] in tables and types.get(key) != kind)

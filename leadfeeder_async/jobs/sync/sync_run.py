@@ -322,14 +322,14 @@ class SyncRun:
         rest = days.without(state.complete)
         rest = rest.without(state.current) if rest else None
         if rest:
-            slices.extend(rest.slices(await self._count(rest), *self._starts()))
+            slices.extend(rest.slices(await self._count(rest), *self._slice_starts()))
         for window in slices:
             await self._read_slice(window)
             synced = await self._merge(days, synced, must_finish=spool.lines > MAX_SPOOLED_LINES)
         return await self._merge(days, synced, must_finish=True) if spool.is_pending else synced
 
     async def _read_companies(self, window: DateWindow) -> None:
-        async with aclosing(self._pages(self._visitors(window))) as pages:
+        async with aclosing(self._pages(self._visitor_companies(window))) as pages:
             async for page in pages:
                 await run_for_rows(partial(self._spool.add_companies, page), len(page.items))
                 self._unnamed.update(row.company.id for row in page.items if row.company and not row.company.name)
@@ -363,7 +363,7 @@ class SyncRun:
             transaction.merge_spool(self._account)
         return transaction.changes
 
-    def _starts(self) -> tuple[date, ...]:
+    def _slice_starts(self) -> tuple[date, ...]:
         """Return the days that begin a slice: the first counted day, and today.
 
         In one slice with earlier days, new visits of today would hide that the list lacks earlier ones.
@@ -449,7 +449,7 @@ class SyncRun:
     def _visits(self, window: DateWindow) -> Pager[WebVisit]:
         return self._lf.web_visits.search(start_date=window.start, end_date=window.end)
 
-    def _visitors(self, window: DateWindow) -> Pager[CompanyLocation]:
+    def _visitor_companies(self, window: DateWindow) -> Pager[CompanyLocation]:
         return self._lf.web_visits.companies(start_date=window.start, end_date=window.end, include=["company"])
 
     async def _pages(self, pager: Pager[T], *, stores_ids: bool = False) -> AsyncGenerator[Page[T], None]:

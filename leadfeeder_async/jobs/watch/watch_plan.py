@@ -200,6 +200,6 @@ def interval_within_quota(every: float, used: int, quota: int, now: datetime, re
     return max(every, min(seconds, seconds / polls))
 
 
-def requests_per_month(every: float) -> int:
+def polls_per_month(every: float) -> int:
     """Return the number of polls in a month of 31 days, each of which sends at least one request."""
     return round(31 * 86_400 / every)

@@ -50,7 +50,7 @@ from leadfeeder_async.jobs.watch.watch_plan import (
     next_floor,
     outage_delay,
     pages_of_new_rows,
-    requests_per_month,
+    polls_per_month,
     window_to_watch,
 )
 from leadfeeder_async.jobs.watch.watch_state import Acknowledged, WatchState, apply_acknowledged, decode_state
@@ -478,7 +478,7 @@ class VisitWatcher:
 
     def _record(self, state: WatchState, visit: WebVisit, part: int) -> Acknowledged:
         today = self._now().date()
-        started = None if visit.started_at is None else utc_time(visit.started_at)
+        started = utc_time(visit.started_at)
         day = today if started is None else started.date()
         latest = window_to_watch(state.floor, state.newest, today).end
         acknowledged = Acknowledged(min(max(day, state.floor - ONE_DAY), latest), visit.id, part)
@@ -528,7 +528,7 @@ class VisitWatcher:
 
 def warn_about_cost(every: float, accounts: int, quota: int) -> None:
     """Log a warning if the polls of all accounts need a large part of the monthly quota."""
-    requests = accounts * requests_per_month(every)
+    requests = accounts * polls_per_month(every)
     if requests > WARNING_SHARE * quota:
         logger.warning(
             "A poll every %.0f s%s sends at least %s requests a month, which is %.0f %% of the quota of %s.",
