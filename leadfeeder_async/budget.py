@@ -67,7 +67,7 @@ class Price(msgspec.Struct):
         """Return the credits to reserve for some items."""
         return self.least(items) * (1 if self.is_published else PRICE_MARGIN)
 
-    def lost(self, items: int) -> int:
+    def of_lost_response(self, items: int) -> int:
         """Return the credits that a lost response may have charged."""
         return self.least(items) * (1 if self.is_known else PRICE_MARGIN)
 
@@ -204,12 +204,6 @@ class BudgetReservation:
             if known := budget._prices.get(self._context.operation):
                 self._price.learn(known)
 
-    @property
-    def needs_shared_credits(self) -> bool:
-        """True if credits must be reserved in a pool of several processes before the call is sent."""
-        self._learn_price()
-        return self._price.least(self._items) > 0 and any(budget.shared is not None for budget in self._budgets)
-
     def reserve_at_once(self) -> bool:
         """Reserve the credits if no wait is needed.
 
@@ -220,7 +214,9 @@ class BudgetReservation:
             BudgetExceededError: A budget does not cover the call.
 
         """
-        return not self.needs_shared_credits and self._reserve_locally(None) is None
+        self._learn_price()
+        needs_pool = self._price.least(self._items) > 0 and shared_pools(self._budgets)
+        return not needs_pool and self._reserve_locally(None) is None
 
     async def reserve(self) -> None:
         """Reserve the credits in all budgets and in the pools that other processes share.
@@ -284,7 +280,7 @@ class BudgetReservation:
             limits = [limit for budget in self._budgets if (limit := budget.credits_left) is not None]
             most = max(least, min([most, *limits]))
         self._reserved = most
-        self._lost = min(self._reserved, price.lost(items))
+        self._lost = min(self._reserved, price.of_lost_response(items))
         self._margin, self._unpriced = self._reserved - least, 0 if price.is_published else 1
         for budget in self._budgets:
             budget.reserved += self._reserved
@@ -330,14 +326,14 @@ class BudgetReservation:
         for budget in self._budgets:
             budget.requests += 1
 
-    def record_attempt(self, charged: int | None, *, is_received: bool, may_have_charged: bool) -> None:
+    def record_attempt(self, charged: int | None, *, is_successful: bool, may_have_charged: bool) -> None:
         """Count the credits of an attempt that has ended, and let the budgets know the price.
 
         Args:
             charged: The credits that its response reports as charged, or None. A negative number counts as zero, so
                 that a refund cannot raise the limit.
-            is_received: True if the response was successful. If it reports no charge, it counts like a lost one, unless
-                the price is published or the operation may be free. Then the lowest possible charge counts as spent.
+            is_successful: True if the attempt succeeded. A response that reports no charge counts like a lost one, or
+                as the lowest possible charge if the price is published or the operation may be free.
             may_have_charged: The attempt may have been sent and was not rejected, so it may have charged.
 
         """
@@ -345,9 +341,9 @@ class BudgetReservation:
             self._spent += max(0, charged)
             for budget in self._budgets:
                 budget._prices.setdefault(self._context.operation, replace(self._price)).learn(self._price)
-        elif is_received and (self._price.is_published or self._price.may_be_free):
+        elif is_successful and (self._price.is_published or self._price.may_be_free):
             self._spent += self._reserved - self._margin
-        elif is_received:
+        elif is_successful:
             self._spent += self._lost
         elif may_have_charged:
             self._spent += self._lost

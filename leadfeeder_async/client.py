@@ -22,7 +22,7 @@ from leadfeeder_async._argument_checks import (
 )
 from leadfeeder_async._core.client_state import ClientState
 from leadfeeder_async._core.executor import RequestExecutor
-from leadfeeder_async._core.log_output import log_to_stderr
+from leadfeeder_async._core.log_output import configure_logging
 from leadfeeder_async._proxies import ca_bundle_from_environment, proxy_from_environment
 from leadfeeder_async.budget import Budget, BudgetScope, SharedCreditPool
 from leadfeeder_async.errors import check_argument
@@ -192,7 +192,7 @@ class AsyncLeadfeeder:
             paths=dict(paths or {}),
         )
         check_operations(settings.paths)
-        log_to_stderr()
+        configure_logging()
         options = Options(account_id=read_account_id(account_id), timeout=timeout, retries=retries)
         self._state = ClientState(settings, session, limiter, on_attempt, trace_configs)
         self._executor = RequestExecutor(self._state, options)
@@ -369,7 +369,8 @@ class AsyncLeadfeeder:
             retries: The most retries of a call. Requests that may have charged or created something are not retried.
             deadline: Seconds for a whole call, including its waits and attempts.
             budget: One more budget for the calls of the copy.
-            stats: Statistics that also count the requests of the copy, such as those of one job.
+            stats: Statistics that also count the requests of the copy, such as those of one job. ``in_flight`` and
+                ``waiting`` stay 0 in them.
 
         Returns:
             The copy.
@@ -430,8 +431,8 @@ class AsyncLeadfeeder:
     def server_now(self) -> datetime:
         """Return the current time by the clock of the server, for date ranges that end today.
 
-        The clock of this machine may be wrong. Its time is returned only if no response has arrived, or the latest one
-        had no valid ``Date`` header.
+        The clock of this machine may be wrong. Its time is returned only if no response had a ``Date``
+        header so far, or the latest one is invalid. Responses with a 5xx do not count.
 
         Returns:
             The time in UTC.
@@ -465,8 +466,8 @@ class AsyncLeadfeeder:
             The credits of all lists together.
 
         Pagination:
-            16 pages are prefetched, divided between the accounts. Lists whose pages may charge are read one after the
-            other, without prefetching.
+            16 pages are prefetched, divided between the accounts, and at least one for each. Lists whose pages may
+            charge are read one after the other, without prefetching.
 
         """
         accounts = _check_account_ids(account_ids)

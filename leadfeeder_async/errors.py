@@ -73,17 +73,18 @@ RequestPhase: TypeAlias = Literal[
 response, ``decode`` decodes it, and ``backoff`` waits before a retry.
 """
 
-_SENT_RANK: dict[SentState, int] = {"no": 0, "maybe": 1, "yes": 2}
-
 
 def may_concern_one_account(error: LeadfeederError) -> bool:
     """Return True for a denied access that may concern only one account or one permission, and not the credential."""
     return error.code == "access_denied" and error.status == HTTPStatus.FORBIDDEN
 
 
+_SENT_STATES: tuple[SentState, ...] = ("no", "maybe", "yes")
+
+
 def merge_sent(first: SentState, second: SentState) -> SentState:
     """Return the stronger of two states: ``yes`` over ``maybe`` over ``no``."""
-    return first if _SENT_RANK[first] >= _SENT_RANK[second] else second
+    return max(first, second, key=_SENT_STATES.index)
 
 
 _CONTROL_CHARACTERS = (
@@ -346,7 +347,7 @@ class AttemptTimeoutError(NetworkError, TimeoutError):
 
 
 class DeadlineExceededError(NetworkError, TimeoutError):
-    """The whole call, including its waits, took longer than its deadline."""
+    """The whole call, including its waits, took longer than its deadline, or the next attempt would begin after it."""
 
     default_hint = "Raise the deadline, or send fewer calls at once."
 
@@ -402,7 +403,7 @@ class PaginationError(LeadfeederError):
 class CursorLoopError(PaginationError):
     """Cursor pagination loops: a cursor was returned twice, or too many consecutive pages had no new rows.
 
-    50 pages are too many, or 3 if they charge or the list is read again.
+    50 pages are too many, or 3 if they charge, or if the list is read again and has more pages than before.
     """
 
     default_hint = "The rows so far are valid. Try again later, or narrow the search."

@@ -300,13 +300,14 @@ def read_base_url(argument: object, *, allow_http: object = None) -> str:
         check_boolean("allow_http", allow_http)
     is_given = argument is not None and argument != ""
     given = argument if is_given else os.environ.get("LEADFEEDER_BASE_URL") or DEFAULT_BASE_URL
+    name = "base_url" if is_given else "LEADFEEDER_BASE_URL"
     if not isinstance(given, str):
         raise ConfigurationError("base_url must be a string (its value is not shown).", argument="base_url")
     url = given.strip().rstrip("/")
     if "@" in url:  # wherever it is, because passwords may contain slashes
         argument = given = url = ""  # a traceback with locals would show them
         raise ConfigurationError(
-            "base_url must not contain credentials (not shown).",
+            f"{name} must not contain credentials (not shown).",
             hint="Remove the user name. Only the API key is needed.",
             argument="base_url",
         )
@@ -316,30 +317,30 @@ def read_base_url(argument: object, *, allow_http: object = None) -> str:
         parts = urlsplit("")
     check_argument(
         not ("?" in url or "#" in url),
-        "base_url must not contain a query or a fragment (not shown).",
+        f"{name} must not contain a query or a fragment (not shown).",
         f"Pass a URL such as {DEFAULT_BASE_URL}.",
         argument="base_url",
     )
     check_argument(
         parts.scheme in {"http", "https"} and bool(parts.hostname),
-        f"base_url={url!r} is not a URL such as {DEFAULT_BASE_URL}.",
+        f"{name}={url!r} is not a URL such as {DEFAULT_BASE_URL}.",
         argument="base_url",
     )
     check_argument(
         _has_valid_port(parts),
-        f"base_url={url!r} has an invalid port.",
+        f"{name}={url!r} has an invalid port.",
         "Use a port from 1 to 65535.",
         argument="base_url",
     )
     check_argument(
         parts.path.rpartition("/")[2] != "v1",
-        f"base_url={url!r} ends in /v1, which each call adds by itself.",
+        f"{name}={url!r} ends in /v1, which each call adds by itself.",
         "Remove /v1.",
         argument="base_url",
     )
     check_argument(
         parts.scheme == "https" or is_loopback(parts.hostname) or read_switch("allow_http", allow_http),
-        f"base_url={url!r} uses unencrypted HTTP, which would expose the API key.",
+        f"{name}={url!r} uses unencrypted HTTP, which would expose the API key.",
         "Use https. For a sandbox on another machine, set allow_http=True or LEADFEEDER_ALLOW_HTTP=1.",
         argument="base_url",
     )

@@ -103,7 +103,7 @@ OnAttempt: TypeAlias = Callable[[AttemptEvent], None]
 
 
 class Stats(msgspec.Struct):
-    """Request statistics of a client and its copies."""
+    """Request statistics of a client and its copies, or of one job."""
 
     requests: int = 0
     """Requests sent, including retries."""
@@ -120,7 +120,7 @@ class Stats(msgspec.Struct):
 
 
 class LastError(msgspec.Struct, frozen=True, kw_only=True):
-    """The error that ended the latest failed call of a client."""
+    """The error of the latest failed call of a client. Errors of a budget and of invalid arguments do not count."""
 
     at: datetime
     """When the call ended, in UTC."""
@@ -162,7 +162,8 @@ class RateLimiter(Protocol):
     """A rate limiter for ``AsyncLeadfeeder(limiter=...)``, to share a limit or to use another algorithm.
 
     These two methods are required. A limiter with ``used``, ``record_usage`` and ``mark_exhausted`` also shares the
-    monthly quota, as ``leadfeeder_async.integrations.redis.RedisLimiter`` does.
+    monthly quota, as ``leadfeeder_async.integrations.redis.RedisLimiter`` does. One with ``use_key`` is told when the
+    client uses another API key.
     """
 
     async def acquire(self) -> None:
@@ -179,7 +180,7 @@ class RateLimiter(Protocol):
 
 @runtime_checkable
 class SharedQuota(Protocol):
-    """Optional methods of a rate limiter that also shares the monthly quota between processes.
+    """Optional members of a rate limiter that also shares the monthly quota between processes.
 
     Such a limiter counts each token that it grants, and its ``acquire`` raises QuotaExceededError once the quota is
     used up.

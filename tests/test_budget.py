@@ -590,9 +590,9 @@ class BudgetMachine(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
         reservation, most = self.in_flight.pop(index)
         for rejection in data.draw(st.lists(st.sampled_from([None, 0]), max_size=2)):
-            reservation.record_attempt(rejection, is_received=False, may_have_charged=False)
+            reservation.record_attempt(rejection, is_successful=False, may_have_charged=False)
         charged = data.draw(st.one_of(st.none(), st.integers(0, most)))
-        reservation.record_attempt(charged, is_received=False, may_have_charged=True)
+        reservation.record_attempt(charged, is_successful=False, may_have_charged=True)
         reservation.__exit__()
         self.charged += most if charged is None else charged
 
@@ -683,7 +683,7 @@ def test_exact_and_zero_limits() -> None:
         assert reservation.reserve_at_once()
         reservation.consume_request(CONTEXT)
         assert (budget.requests, budget.reserved) == (1, 3)
-        reservation.record_attempt(None, is_received=False, may_have_charged=True)
+        reservation.record_attempt(None, is_successful=False, may_have_charged=True)
     assert (budget.credits, budget.reserved) == (3, 0)
     with pytest.raises(ConfigurationError, match=r"^max_credits=-1 must be 0 or more\.$"):
         Budget(0, -1)

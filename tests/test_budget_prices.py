@@ -341,11 +341,11 @@ def test_any_schedule_stays_within_the_budget(
 def test_price_is_learned_from_charges() -> None:
     """The highest charge for one item counts, and a response that charged nothing shows no price."""
     price = Price(is_published=False, is_known=False)
-    assert (price.least(2), price.most(2), price.lost(2)) == (2, 20, 20)
+    assert (price.least(2), price.most(2), price.of_lost_response(2)) == (2, 20, 20)
     price.record_charge(0)
     assert not price.is_known
     price.record_charge(5, 2)
-    assert (price.least(2), price.most(2), price.lost(2)) == (6, 60, 6)
+    assert (price.least(2), price.most(2), price.of_lost_response(2)) == (6, 60, 6)
     price.record_charge(1)
     assert price == Price(is_published=False, highest=3)
 

@@ -58,8 +58,9 @@ def expand_path(template: str, ids: tuple[str, ...]) -> str:
         return template
     parts = _PATH_PARAM.split(template)
     if len(parts) // 2 != len(ids):
-        counts = f"{len(parts) // 2} parameters, but {len(ids)} ids were given"
-        raise ConfigurationError(f"The path {template} has {counts}.")
+        counts = f"parameters for {len(parts) // 2} of the {len(ids)} ids of the call"
+        hint = "Write one parameter such as {id} for each id."
+        raise ConfigurationError(f"The path {template} has {counts}.", hint=hint)
     for index, value in enumerate(ids):
         parts[2 * index + 1] = encode_id(value, parts[2 * index + 1])
     return "".join(parts)
@@ -124,7 +125,7 @@ def decode_response(endpoint: Endpoint[T], response: HttpResponse, context: Erro
         except DecodeError:
             if _is_complete(response.body, must_be_object=must_be_object):
                 raise
-    raise incomplete_body_error(response, context, redactor)
+    raise incomplete_body_error(response, context, redactor, must_be_object=must_be_object)
 
 
 def decode(endpoint: Endpoint[T], body: bytes, context: ErrorContext, redactor: Redactor) -> T:
@@ -278,10 +279,9 @@ def decode_page(
 ) -> DecodedPage[U]:
     """Return a page. If it does not decode as a whole, each item is decoded by itself."""
     try:
-        page = _page_of(decode(endpoint, body, context, redactor), context, redactor)
+        return _page_of(decode(endpoint, body, context, redactor), context, redactor)
     except DecodeError as error:
-        page = _decode_items(endpoint, body, context, redactor, error)
-    return page
+        return _decode_items(endpoint, body, context, redactor, error)
 
 
 def decode_page_strictly(

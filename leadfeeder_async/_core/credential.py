@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from inspect import isawaitable
 
+from leadfeeder_async._core.error_mapping import CREDENTIAL_CODES
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._core.worker_thread import start_in_thread
 from leadfeeder_async._secret import Secret
@@ -44,14 +45,6 @@ RENEWAL_TIMEOUT = 60.0
 
 FAILURE_PAUSE = 1.0
 """Seconds for which a failure of the callable is raised again, so that waiting calls do not repeat it one by one."""
-
-RENEWABLE_CODES = frozenset(
-    {
-        None, "access_denied", "missing_token", "unauthorized", "invalid_token", "token_expired", "token_revoked",
-        "invalid_api_key", "api_key_expired",
-    }
-)  # fmt: skip
-"""Codes of responses after which a new credential can help. None is the code of a 401 without one."""
 
 TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
 
@@ -156,7 +149,7 @@ class Credential:
 
         """
         is_ambiguous = may_concern_one_account(error)
-        if self._source.provider is None or is_ambiguous or error.code not in RENEWABLE_CODES:
+        if self._source.provider is None or is_ambiguous or error.code not in {None, *CREDENTIAL_CODES}:
             return False
         if version == self.version:
             self._is_rejected = error.status == HTTPStatus.UNAUTHORIZED  # a 403 may concern this request only
@@ -202,10 +195,11 @@ class Credential:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             is_own = task is not None and task.cancelling() == 0
-            failure = self._failed("it was canceled") if is_own else error
+            failure = self._renewal_error("it was canceled") if is_own else error
         except Exception as error:  # noqa: BLE001 - none may pass with its text and its frames
             is_late = isinstance(error, TimeoutError) and scope.expired()
-            failure = self._failed(f"it took longer than {RENEWAL_TIMEOUT:g} s" if is_late else type(error).__name__)
+            reason = f"it took longer than {RENEWAL_TIMEOUT:g} s" if is_late else type(error).__name__
+            failure = self._renewal_error(reason)
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt must lose the frames too
             failure = error
         else:
@@ -251,7 +245,7 @@ class Credential:
             if self.kind == "api_key":
                 self._on_new_key(secret)
 
-    def _failed(self, reason: str) -> CredentialError:
+    def _renewal_error(self, reason: str) -> CredentialError:
         if self._source.may_block:
             return CredentialError(
                 f"The key could not be read again ({reason}).", hint="Check LEADFEEDER_API_KEY_FILE or the keyring."

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from leadfeeder_async._argument_checks import check_account_id
 from leadfeeder_async._core.json_text import check_json
@@ -147,9 +147,7 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
         return Endpoint(**self._fields_with(response_type))
 
     def _fields_with(self, response_type: type[object]) -> dict[str, Any]:
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__}
-        fields["response_type"] = response_type
-        return fields
+        return {**asdict(self), "response_type": response_type}
 
     def error_context(self, path: str = "") -> ErrorContext:
         """Return the context of errors about this endpoint."""

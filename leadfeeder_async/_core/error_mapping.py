@@ -98,12 +98,15 @@ def decode_error(message: str, context: ErrorContext, redactor: Redactor) -> Dec
     return DecodeError(redactor.text(message), replace(context, sent="yes", phase="decode"))
 
 
-def incomplete_body_error(response: HttpResponse, context: ErrorContext, redactor: Redactor) -> DecodeError:
-    """Return the error for a body that is not a complete JSON object."""
+def incomplete_body_error(
+    response: HttpResponse, context: ErrorContext, redactor: Redactor, *, must_be_object: bool
+) -> DecodeError:
+    """Return the error for a body that is not complete JSON, or not a JSON object."""
     context = replace(
         context, status=response.status, sent="yes", phase="body", request_id=_request_id(response, redactor)
     )
-    return DecodeError(f"The response is not a complete JSON object: {redactor.excerpt(response.body)!r}.", context)
+    expected = "a complete JSON object" if must_be_object else "complete JSON"
+    return DecodeError(f"The response is not {expected}: {redactor.excerpt(response.body)!r}.", context)
 
 
 def json_object(body: bytes) -> dict[str, Json]:
@@ -152,7 +155,7 @@ def _status_error(response: HttpResponse, context: ErrorContext, redactor: Redac
 
 
 def _primary_error(value: dict[str, Json], redactor: Redactor) -> ErrorObject:
-    """Return the first error with a message, in any of the API's three error shapes."""
+    """Return the first error with a code or a text, in any of the API's three error shapes."""
     errors = value.get("errors")
     candidates = [*(errors[:20] if isinstance(errors, list) else ()), value.get("error"), value]
     names = ("code", "title", "detail", "message")
@@ -172,15 +175,16 @@ def _error_text(error: ErrorObject) -> str:
     return ": ".join(part for part in (error.title or error.message, error.detail) if part)
 
 
-_AUTH_CODES = frozenset(
+CREDENTIAL_CODES = frozenset(
     {
         *("missing_token", "invalid_token", "token_expired", "token_revoked", "invalid_api_key", "api_key_expired"),
-        *("oauth_app_inactive", "oauth_app_not_found", "access_denied", "unauthorized"),
+        *("access_denied", "unauthorized"),
     }
 )
+"""Codes of responses that reject a credential, so that another one can help."""
 
 _BY_CODE: Mapping[str, type[APIStatusError]] = {
-    **dict.fromkeys(_AUTH_CODES, AuthenticationError),
+    **dict.fromkeys((*CREDENTIAL_CODES, "oauth_app_inactive", "oauth_app_not_found"), AuthenticationError),
     "offset_exceeded": OffsetExceededError,
     "quota_exceeded": QuotaExceededError,
     "insufficient_credits": InsufficientCreditsError,

@@ -48,8 +48,8 @@ U = TypeVar("U")
 MAX_INLINE_BYTES = 262_144
 """Larger bodies are decoded in a thread, so that the event loop is free for other tasks."""
 
-MAX_INLINE_REPAIR = 32_768
-"""The same for bodies that may need normalization, which takes up to a hundred times longer."""
+MAX_INLINE_NORMALIZED = 32_768
+"""The same for bodies that may be normalized, which takes up to a hundred times longer."""
 
 
 _NO_CONTEXT = nullcontext()
@@ -70,8 +70,8 @@ class CallContext(WaitBounds):
     """The account that the call names."""
     credential_version: int = 0
     """The version of the credential that the last attempt was sent with."""
-    has_new_credential: bool = False
-    """True if the credential was replaced for this call. That is done once."""
+    has_tried_renewal: bool = False
+    """True if this call has asked for another credential. It does so once."""
 
 
 class RequestExecutor:
@@ -184,7 +184,7 @@ class RequestExecutor:
             if page is not None:
                 return page
         decode = partial(codec.decode_page, endpoint, body, context, redactor)
-        return decode() if len(body) <= MAX_INLINE_REPAIR else await run_in_worker_thread(decode)
+        return decode() if len(body) <= MAX_INLINE_NORMALIZED else await run_in_worker_thread(decode)
 
     async def fetch_meta(self, request: ApiRequest[bytes]) -> Meta:
         """Send a request, and return the metadata of its response."""
@@ -271,7 +271,7 @@ class RequestExecutor:
         resources, settings, options = self._state.ensure_open(), self._state.settings, self.options
         endpoint = request.endpoint
         path = self._state.routes.paths.get(endpoint.operation, endpoint.path)
-        context = ErrorContext(operation=endpoint.operation, method=endpoint.method, path=path)
+        context = endpoint.error_context(path)
         self._state.credential.check_caller(context)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
         account_id = None
@@ -305,7 +305,7 @@ class RequestExecutor:
         trace.response = response
         if response.status < 500:  # the gateways that send most of these may have a clock of their own
             self._state.server_clock.record(response.headers.get("Date"))
-        max_inline = MAX_INLINE_BYTES if endpoint.shape is ResponseShape.UNDECODED else MAX_INLINE_REPAIR
+        max_inline = MAX_INLINE_BYTES if endpoint.shape is ResponseShape.UNDECODED else MAX_INLINE_NORMALIZED
         is_large = len(response.body) > max_inline
         trace.meta = codec.meta_at_end(response.body)
         if trace.meta is not None:
@@ -372,17 +372,10 @@ class RequestExecutor:
 
         The server checks the credential of a request before any work, so a rejected request can always be sent again.
         """
-        if call.has_new_credential or not isinstance(error, AuthenticationError) or error.status not in {401, 403}:
+        if call.has_tried_renewal or not isinstance(error, AuthenticationError) or error.status not in {401, 403}:
             return False
-        call.has_new_credential = True
-        credential, replaced = self._state.credential, False
-
-        async def replace_rejected() -> None:
-            nonlocal replaced
-            replaced = await credential.replace_rejected(error, call.credential_version)
-
-        await call.wait(replace_rejected(), "credential")
-        return replaced
+        call.has_tried_renewal = True
+        return await call.wait(self._state.credential.replace_rejected(error, call.credential_version), "credential")
 
     def _use_alternative(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> bool:
         """Change the call to the next path of its endpoint, and return True, if this path does not exist."""
@@ -412,7 +405,7 @@ class RequestExecutor:
 
     def _delay_before_retry(self, endpoint: Endpoint[T], call: CallContext, error: LeadfeederError) -> float:
         """Return the seconds to wait before the next attempt, or raise the error that ends the call."""
-        attempts = self.options.retries + 1 + call.has_new_credential  # the rejected attempt does not count
+        attempts = self.options.retries + 1 + call.has_tried_renewal  # the rejected attempt does not count
         decision = retry.delay_or_error(error, endpoint, call.context.attempts, attempts, random.random)
         if isinstance(decision, OutcomeUnknownError):
             raise decision from error
@@ -431,8 +424,11 @@ class RequestExecutor:
     def _finish_attempt(self, call: CallContext, trace: AttemptTrace, error: BaseException | None) -> None:
         """Record whether the attempt may have been charged, and emit its event."""
         if call.reservation is not None:
-            may_have_charged = trace.sent != "no" and not _is_client_error(error)
-            call.reservation.record_attempt(trace.charged, is_received=error is None, may_have_charged=may_have_charged)
+            call.reservation.record_attempt(
+                trace.charged,
+                is_successful=error is None,
+                may_have_charged=trace.sent != "no" and not _is_rejected(error),
+            )
         if trace.connect_started and (self._state.on_attempt is not None or logger.isEnabledFor(logging.DEBUG)):
             self._emit_event(trace, error)
         trace.response = None  # timers of the attempt keep its trace until they expire, even if they are canceled
@@ -493,13 +489,13 @@ class RequestExecutor:
             raise failure.error.with_context(failure.error.context)
 
 
-def _is_client_error(error: BaseException | None) -> bool:
-    """Return True for a 4xx that rejects an attempt. It charges only the credits that its response reports."""
+def _is_rejected(error: BaseException | None) -> bool:
+    """Return True if the server rejected the attempt. It charges only the credits that its response reports."""
     return isinstance(error, LeadfeederError) and error.status is not None and retry.is_rejection(error.status)
 
 
 def _deadline_error(error: LeadfeederError) -> LeadfeederError:
     if isinstance(error, DeadlineExceededError):
         return error
-    message = f"The deadline passed. The last attempt ended with {type(error).__name__}: {error.message}"
+    message = f"No time is left for another attempt. The last one ended with {type(error).__name__}: {error.message}"
     return DeadlineExceededError(message, error.context)

@@ -7,8 +7,6 @@ import logging
 import os
 from datetime import UTC, datetime
 
-import msgspec
-
 from leadfeeder_async._core.attempt import logger
 from leadfeeder_async.errors import check_argument
 
@@ -28,13 +26,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        try:
-            return msgspec.json.encode(line).decode()
-        except UnicodeEncodeError:  # an unpaired surrogate
-            return json.dumps(line)
+        return json.dumps(line)
 
 
-def log_to_stderr() -> None:
+def configure_logging() -> None:
     """Log to stderr if LEADFEEDER_LOG names a level, such as ``debug``, or ``json`` for all lines as JSON.
 
     Raises:

@@ -23,6 +23,6 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Return a header as a printable string, whatever bytes it contains."""
+        """Return a header, or None. Bytes that are not UTF-8 become question marks."""
         value = self.headers.get(name)
         return None if value is None else value.encode("utf-8", "replace").decode()

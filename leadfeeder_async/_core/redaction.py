@@ -43,7 +43,7 @@ ERROR_HEADERS = ("Retry-After", "X-Request-Id", "Location")
 
 
 class Redactor:
-    """Removes API keys and access tokens from what a server sent, in every encoding in which servers echo them.
+    """Redacts API keys and access tokens from what a server sent, in every encoding in which servers echo them.
 
     Args:
         secrets: The keys or tokens.
@@ -60,13 +60,13 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """Remove one more key or token from now on. Of many, the latest ones are kept."""
+        """Redact one more key or token from now on. Of many, the latest ones are kept."""
         pattern = self._compile_without_frames(secret)
         if pattern not in self._patterns:
             self._patterns = (pattern, *self._patterns[: MAX_SECRETS - 1])
 
     def add_permanently(self, secret: Secret) -> None:
-        """Remove one more secret, which is not replaced while the client is open."""
+        """Redact one more secret as long as the client exists."""
         self._permanent = (*self._permanent, self._compile_without_frames(secret))
 
     def _compile_without_frames(self, secret: Secret) -> _SecretForms:
@@ -240,7 +240,8 @@ _HTML_NAMES = {chr(code): f"(?:{name});" for code, name in codepoint2name.items(
 def code_without_data(code: str | None) -> str | None:
     """Return an error code, or None for a text that does not look like one, which may contain data of the account.
 
-    A code has up to 60 lower-case letters, digits, hyphens, points and underscores, and no four digits in a row.
+    A code begins with a lower-case letter and has up to 60 lower-case letters, digits, hyphens, dots and underscores.
+    It has no four digits in a row.
     """
     return code if code is not None and _CODE.fullmatch(code) else None
 

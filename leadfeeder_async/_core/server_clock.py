@@ -22,7 +22,7 @@ class ServerClock:
             self._header, self._received = header, time.monotonic()
 
     def now(self) -> datetime:
-        """Return the time of the server, or of this machine if the latest ``Date`` header is missing or invalid."""
+        """Return the time of the server, or of this machine if no response had a ``Date``, or the latest is invalid."""
         from email.utils import parsedate_to_datetime  # few callers need the time, and the import takes a while
 
         local = datetime.now(UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +17,8 @@ from leadfeeder_async.errors import (
     RequestPhase,
 )
 from leadfeeder_async.types import Stats
+
+T = TypeVar("T")
 
 
 class PendingWaits:
@@ -71,7 +74,7 @@ class WaitBounds(msgspec.Struct):
         """Return True if the deadline will have passed after ``delay`` seconds."""
         return self.deadline is not None and self.loop.time() + delay >= self.deadline
 
-    async def wait(self, awaitable: Awaitable[object], phase: RequestPhase) -> None:
+    async def wait(self, awaitable: Awaitable[T], phase: RequestPhase) -> T:
         """Wait, but not past the deadline or the closing of the client.
 
         Errors that a rate limiter or a credit pool raises get the context of the call.
@@ -81,7 +84,7 @@ class WaitBounds(msgspec.Struct):
             async with scope:
                 self.pending.add(scope)
                 try:
-                    await awaitable
+                    return await awaitable
                 finally:
                     self.pending.discard(scope)
         except LeadfeederError as error:
@@ -89,8 +92,6 @@ class WaitBounds(msgspec.Struct):
         except TimeoutError:
             if not scope.expired():  # raised by the awaitable itself
                 raise
-        else:
-            return
         raise self.interrupted_error(phase)
 
     def interrupted_error(self, phase: RequestPhase) -> LeadfeederError:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from threading import Thread
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -36,7 +35,7 @@ async def run_in_worker_thread(function: Callable[[], T]) -> T:
     """Return the result of ``function``, which runs in a thread.
 
     A canceled caller still waits until the function has returned, because the function may use the caller's files. A
-    function that has not started is left out.
+    function that has not started yet never runs.
     """
     work = _executor().submit(function)
     future = asyncio.wrap_future(work)
@@ -61,30 +60,21 @@ def start_in_thread(function: Callable[[], T]) -> asyncio.Future[T]:
 
     The thread does not keep the program from ending, so the function may hang.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    work = Future[T]()
+    work.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            finish = partial(_set_result, future, function())
+            result = function()
         except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
-            finish = partial(_set_exception, future, error)
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(finish)
+            work.set_exception(error)
+        else:
+            work.set_result(result)
 
+    future = asyncio.wrap_future(work)
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may wait for it any more
     Thread(target=run, name="leadfeeder-read", daemon=True).start()
     return future
-
-
-def _set_result(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _set_exception(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # nobody may wait for it any more
 
 
 def _executor() -> ThreadPoolExecutor:

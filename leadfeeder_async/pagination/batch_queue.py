@@ -47,8 +47,8 @@ class BatchQueue(PrefetchQueue):
 class _Turn:
     """The turn of one request to reserve its credits.
 
-    It is the last pool of the request. Its own credits are unlimited, so its ``reserve`` is called when all budgets and
-    pools have reserved theirs.
+    It is passed as the last shared pool of the request, so its ``reserve`` is called after those of all others. Its own
+    credits are unlimited.
     """
 
     credits_left = sys.maxsize

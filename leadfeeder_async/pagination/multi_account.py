@@ -165,7 +165,10 @@ class _AccountStream(Generic[T]):
         return await anext(self._pages, None)
 
     def take(self, problems: ProblemLog, *, has_failed: bool) -> Page[T] | None:
-        """Return the next page if it has arrived, and add its problems. Request the next one, unless a list failed."""
+        """Return the next page if it has arrived, and add its problems. Then request the next one.
+
+        After another list failed, it is only requested if pages of this list may have been charged.
+        """
         if self.next_page is None or not self.next_page.done():
             return None
         received, self.next_page = self.next_page, None

@@ -158,9 +158,9 @@ class NumberedPages(Generic[T]):
         except APIStatusError as error:
             if self._leave_out_future_days(progress, error):
                 return None
-            if not progress.end_at_rejected_page(error):
+            if not progress.ends_at_rejected_page(error):
                 if isinstance(error, LIMIT_ERRORS) and progress.is_limit_error(error):
-                    return await self._split(progress, 2, error)
+                    return await self._split(progress, error)
                 raise
             page = Page((), Meta())
         # The counts decide whether the window is split before its first page is recorded.
@@ -230,7 +230,7 @@ class NumberedPages(Generic[T]):
     async def _finish(self, progress: WindowProgress) -> Page[T] | None:
         """Split a window that the server truncated. Otherwise end it, and report a gap if rows are missing."""
         if progress.is_truncated:
-            return await self._split(progress, 2)
+            return await self._split(progress)
         self._advance(progress)
         is_complete = progress.detector.verdict is Verdict.COMPLETE
         if progress.day is not None:
@@ -307,13 +307,13 @@ class NumberedPages(Generic[T]):
         self._insert_groups(progress, window, groups)
         return True
 
-    async def _split(self, progress: WindowProgress, parts: int, error: APIStatusError | None = None) -> Page[T] | None:
+    async def _split(self, progress: WindowProgress, error: APIStatusError | None = None) -> Page[T] | None:
         """Replace a window by its parts, or report a gap if it cannot be split."""
         window = progress.window
         if window is None:
             raise error or AssertionError("only windows are split")
         if window.days > 1:
-            self._split_window(progress, window, parts)
+            self._split_window(progress, window, 2)
             return None
         groups = [] if progress.day is not None else await self._find_groups(progress)
         self._advance(progress)
@@ -454,7 +454,7 @@ class NumberedPages(Generic[T]):
     def _take(self, progress: WindowProgress) -> ApiRequest[bytes]:
         """Return the request of the next page that was not requested yet."""
         self._requested += 1
-        return progress.next_request(self._options.page_size)
+        return progress.take_request(self._options.page_size)
 
 
 def _incomplete_window_error(

@@ -38,7 +38,7 @@ class ResumePosition(msgspec.Struct, frozen=True, kw_only=True):
     last_id: str | None = None
     """The id of the last row of a cursor list so far.
 
-    It is the result of :func:`row_identity` if several rows may have the same id.
+    For signals and visitor companies, it also contains the type, the company and the location.
     """
     skips_rows: bool = False
     """True if rows that an earlier run returned may follow in a cursor list."""

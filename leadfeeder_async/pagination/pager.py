@@ -205,7 +205,12 @@ class Pager(Generic[T]):
         check_type("position", position, ResumePosition, "a ResumePosition", "Pass `page.position` of the last page.")
         if position.day is not None and isinstance(self._source, DateWindowSource):
             window = self._source.window
-            check_argument(position.day <= window.end, f"{position.day} is after {window}.", argument="position")
+            check_argument(
+                position.day <= window.end,
+                f"The position is at {position.day}, after the last day of this list ({window}).",
+                "Pass a position of the same list.",
+                argument="position",
+            )
         ids = [self._id_to_exclude(value) for value in check_list("exclude_ids", exclude_ids)]
         return self._variant(position=position, exclude_ids=frozenset(check_strings("exclude_ids", ids)))
 

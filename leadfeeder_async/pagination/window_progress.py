@@ -88,8 +88,8 @@ class WindowProgress(msgspec.Struct):
         self.seen.start_pass()
         self.requested = 0
 
-    def end_at_rejected_page(self, error: APIStatusError) -> bool:
-        """Return True if a pass ends at a rejected page, or False if the error must be raised.
+    def ends_at_rejected_page(self, error: APIStatusError) -> bool:
+        """Return True if a pass ends at a rejected page. Otherwise, the caller splits the window or raises the error.
 
         A pass ends if the list has no such page. If rows are missing, ``rejection`` is set.
         """
@@ -231,8 +231,8 @@ class WindowProgress(msgspec.Struct):
             meta = decode_meta(body)
             self.detector = self.detector.record_counts(meta.pages, meta.total_count)
 
-    def next_request(self, page_size: int) -> ApiRequest[bytes]:
-        """Return the request of the next page."""
+    def take_request(self, page_size: int) -> ApiRequest[bytes]:
+        """Return the request of the next page, and count it."""
         self.requested += 1
         return self.request.with_params({"page[num]": self.requested, "page[size]": page_size})
 

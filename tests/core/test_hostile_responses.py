@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from leadfeeder_async import AttemptEvent, DecodeError, IncompleteListError, LeadfeederError
 from leadfeeder_async._core import json_text, normalize
 from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, MIN_BYTES_PER_ROW_OF_LARGE_BODY, decode_page
-from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_REPAIR
+from leadfeeder_async._core.executor import MAX_INLINE_BYTES, MAX_INLINE_NORMALIZED
 from leadfeeder_async.pagination.problems import MAX_KEPT_PROBLEMS
 from leadfeeder_async.resources.web_visits import SEARCH_WEB_VISITS
 from tests.support.clients import KEY, REDACTOR, client_of
@@ -144,7 +144,7 @@ def hostile_page(size: int) -> st.SearchStrategy[bytes]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(hostile_page(MAX_INLINE_REPAIR))
+@given(hostile_page(MAX_INLINE_NORMALIZED))
 def test_small_pages_are_decoded_quickly(body: bytes) -> None:
     """A page that is decoded on the event loop is decoded or rejected in little time."""
     start = time.thread_time()  # does not depend on other processes
@@ -221,7 +221,7 @@ async def test_undecodable_rows_are_counted() -> None:
 
 async def test_pages_around_the_size_limits() -> None:
     """Pages just below and above the size limits for inline decoding are complete."""
-    for size in (MAX_INLINE_REPAIR, MAX_INLINE_BYTES, 4 * MIB):
+    for size in (MAX_INLINE_NORMALIZED, MAX_INLINE_BYTES, 4 * MIB):
         data = [
             {"id": str(row), "type": "tag", "attributes": {"name": f"{row}" + "x" * (size // 100)}}
             for row in range(100)

@@ -22,7 +22,7 @@ from leadfeeder_async import (
     ServerError,
 )
 from leadfeeder_async._core import codec
-from leadfeeder_async._core.executor import MAX_INLINE_REPAIR
+from leadfeeder_async._core.executor import MAX_INLINE_NORMALIZED
 from leadfeeder_async.models import Meta
 from tests.support.clients import KEY, client_of
 from tests.support.servers import cut, http, listening, port_of, raw_server, silence
@@ -245,7 +245,7 @@ async def test_failed_account_lookup_at_the_same_time(monkeypatch: pytest.Monkey
 
 async def test_canceled_call_reads_its_charge_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that is canceled while a thread searches a large body for its charge does not repeat the search."""
-    body = b'{"meta":{"credits":{"charged":3}},"data":"' + b"x" * 2 * MAX_INLINE_REPAIR + b'"}'
+    body = b'{"meta":{"credits":{"charged":3}},"data":"' + b"x" * 2 * MAX_INLINE_NORMALIZED + b'"}'
     decode, loop, searching, threads = codec.decode_meta, asyncio.get_running_loop(), asyncio.Event(), list[str]()
 
     def decode_slowly(content: bytes) -> Meta:

@@ -195,7 +195,7 @@ async def test_slow_account_does_not_stop_others() -> None:
 
     got = list[str]()
     async with handler_server(respond) as url, client_of(url) as lf:
-        with pytest.raises(IncompleteListError, match="Account 2: The deadline"):
+        with pytest.raises(IncompleteListError, match="Account 2: No time is left"):
             async for _, tag in lf.with_options(deadline=0.3).sweep(
                 ["1", "2", "3"], lambda account: account.tags.list()
             ):

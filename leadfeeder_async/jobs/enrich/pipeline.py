@@ -482,7 +482,7 @@ class Pipeline(StagedJob):
         """Record the credits that a batch reserves, before it is sent."""
         items, price = 0 if batch.is_free else len(batch.items), self._lookup.price
         batch.reserved = price.most(items) if left is None else max(0, min(left, price.most(items)))
-        batch.cost = min(batch.reserved, price.lost(items))
+        batch.cost = min(batch.reserved, price.of_lost_response(items))
         if not batch.is_prepaid and items:
             self._credits_in_flight += batch.reserved
             self._journal.reserve(batch.items, batch.cost)
