@@ -84,7 +84,7 @@ _SENT_STATES: tuple[SentState, ...] = ("no", "maybe", "yes")
 
 def merge_sent(first: SentState, second: SentState) -> SentState:
     """Return the stronger of two states: ``yes`` over ``maybe`` over ``no``."""
-    return max(first, second, key=_SENT_STATES.index)
+    return first if _SENT_STATES.index(first) >= _SENT_STATES.index(second) else second
 
 
 _CONTROL_CHARACTERS = (

@@ -19,7 +19,7 @@ import yaml
 
 import leadfeeder_async
 from leadfeeder_async import AsyncLeadfeeder, LeadfeederError, resources
-from leadfeeder_async._core.endpoint import AccountScope, Billing, Endpoint, PaginationStyle, RetrySafety
+from leadfeeder_async._core.endpoint import Billing, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async.models import SCHEMAS
 from leadfeeder_async.resources import accounts
 from leadfeeder_async.sandbox.operations import ROUTES
@@ -119,9 +119,9 @@ def test_endpoint_agrees_with_the_contract(endpoint: Endpoint[Any], contract: di
     )
     required = {parameter["name"]: parameter["required"] for parameter in found}
     if endpoint is accounts.LIST_ACCOUNTS:
-        assert endpoint.account is AccountScope.NONE
+        assert not endpoint.names_account
     elif endpoint is not accounts.GET_ACCOUNT:
-        assert endpoint.account is (AccountScope.REQUIRED if required.get("account_id") else AccountScope.NONE)
+        assert endpoint.names_account is bool(required.get("account_id"))
     assert endpoint.billing is billing_of(endpoint, operation)
     assert (endpoint.billed_param in endpoint.params) is (endpoint.billing is Billing.PER_ID)
     assert endpoint.retry_safety is retry_safety_of(endpoint, operation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leadfeeder_async._core.endpoint import AccountScope, Endpoint
+from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.models.accounts import AccountSummary
@@ -16,7 +16,7 @@ LIST_ACCOUNTS = Endpoint(
     "/v1/accounts",
     Response[tuple[AccountSummary, ...]],
     params=("include",),
-    account=AccountScope.NONE,
+    names_account=False,
 )
 
 

@@ -214,13 +214,13 @@ class ClientState:
         """Return the state of the client, without a request."""
         now = datetime.now(UTC)
         blocked_until = self.quota.blocked_until_after(now)
-        limiter = self._limiter_statistics()
+        rate, paused_for = self._limiter_statistics()
         return Health(
             ready=not (self._closed or self._is_rejected(now) or blocked_until),
             in_flight=self.stats.in_flight,
             waiting=self.stats.waiting,
-            rate=limiter[0],
-            paused_for=limiter[1],
+            rate=rate,
+            paused_for=paused_for,
             requests_this_month=self.quota.used(now),
             monthly_quota=self.settings.monthly_quota,
             quota_blocked_until=blocked_until,

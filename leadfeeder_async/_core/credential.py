@@ -8,13 +8,13 @@ its message and in its frames, so only the class of its exception is kept.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from inspect import isawaitable
 
+from leadfeeder_async._core.attempt import logger
 from leadfeeder_async._core.error_mapping import CREDENTIAL_CODES
 from leadfeeder_async._core.redaction import Redactor
 from leadfeeder_async._core.worker_thread import start_in_thread
@@ -50,8 +50,6 @@ TOKEN_HINT = "Pass a new access token, or a callable for access_token= that retu
 
 _RENEWING: ContextVar[Credential | None] = ContextVar("leadfeeder_credential", default=None)
 """The credential that the current task renews. Its client cannot be used for that."""
-
-logger = logging.getLogger("leadfeeder_async")
 
 
 class Credential:

@@ -54,13 +54,6 @@ class PaginationStyle(Enum):
     """By a list of ids, at most 100 per request."""
 
 
-class AccountScope(Enum):
-    """Whether a request names an account."""
-
-    REQUIRED = "required"
-    NONE = "none"
-
-
 class ResponseShape(Enum):
     """The shape of a response's data."""
 
@@ -100,7 +93,8 @@ class Endpoint(msgspec.Struct, Generic[T_co], frozen=True, dict=True):
     is_billing_known: bool = True
     """False if a request may charge nothing at all, as those of unknown routes."""
     pagination: PaginationStyle = PaginationStyle.NONE
-    account: AccountScope = AccountScope.REQUIRED
+    names_account: bool = True
+    """True if a request has the parameter ``account_id``."""
     partitioned_by_day: bool = False
     """True if each row belongs to one day, so that different date windows have no rows in common."""
     shares_ids: bool = False
@@ -204,7 +198,7 @@ class ApiRequest(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
 
     def after_charge(self, meta: Meta) -> ApiRequest[T_co]:
         """Return the same request for the next page, whose records were partly charged with this one."""
-        charged = max(0, meta.credits.charged or 0) if meta.credits else 0
+        charged = max(0, meta.charged)
         if self.billable_records is None or not charged:
             return self
         return replace(self, billable_records=max(0, self.billable_records - charged))

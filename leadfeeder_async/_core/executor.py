@@ -19,7 +19,7 @@ from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, log_attempt, logger
 from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
 from leadfeeder_async._core.credential import TOKEN_HINT
-from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint, ResponseShape
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
 from leadfeeder_async._core.record_lock import RecordLock
@@ -275,7 +275,7 @@ class RequestExecutor:
         self._state.credential.check_caller(context)
         deadline = None if options.deadline is None else resources.loop.time() + options.deadline
         account_id = None
-        if endpoint.account is AccountScope.REQUIRED:
+        if endpoint.names_account:
             account_id = request.account_id or options.account_id or self._state.account_id
             account_id = account_id or await self._fetch_account_id(self._wait_bounds(context))
         http_request = codec.build_request(request, settings.base_url, path, account_id)

@@ -19,11 +19,12 @@ same holds for a rejected credential, which the executor retries once if there i
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from math import isfinite
 from typing import TypeVar
 
 from leadfeeder_async._core.endpoint import Endpoint, RetrySafety
+from leadfeeder_async._core.server_clock import parse_http_date
 from leadfeeder_async.errors import (
     AttemptTimeoutError,
     ConnectError,
@@ -151,11 +152,8 @@ def _parse_seconds(value: str, now: datetime) -> float | None:
 
 
 def _seconds_until(value: str, now: datetime) -> float | None:
-    from email.utils import parsedate_to_datetime  # few servers send a date, and the import takes a while
-
     try:
-        then = parsedate_to_datetime(value)
-        return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).total_seconds()
+        return (parse_http_date(value) - now).total_seconds()
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TypeVar
 
+from leadfeeder_async._core.attempt import logger
 from leadfeeder_async._core.endpoint import Endpoint
 
 T = TypeVar("T")
-
-logger = logging.getLogger("leadfeeder_async")
 
 UNKNOWN_ROUTE_STATUSES = frozenset({404, 405})
 """The statuses of a path that does not exist.

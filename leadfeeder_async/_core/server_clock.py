@@ -23,15 +23,25 @@ class ServerClock:
 
     def now(self) -> datetime:
         """Return the time of the server, or of this machine if no response had a ``Date``, or the latest is invalid."""
-        from email.utils import parsedate_to_datetime  # few callers need the time, and the import takes a while
-
         local = datetime.now(UTC)
         if self._header is None:
             return local
         try:
-            date = parsedate_to_datetime(self._header)
+            date = parse_http_date(self._header)
             elapsed = max(0.0, time.monotonic() - self._received)
-            now = datetime.fromtimestamp(date.replace(tzinfo=date.tzinfo or UTC).timestamp() + elapsed, UTC)
+            now = datetime.fromtimestamp(date.timestamp() + elapsed, UTC)
         except (ValueError, TypeError, IndexError, OverflowError, OSError):  # not a date, or one that no calendar has
             return local
         return now if now.year in PLAUSIBLE_YEARS else local
+
+
+def parse_http_date(value: str) -> datetime:
+    """Return the date of a header. UTC is assumed if it names no time zone.
+
+    Raises:
+        ValueError, TypeError, IndexError, OverflowError: It is not a date, or one that no calendar has.
+    """
+    from email.utils import parsedate_to_datetime  # few callers need the time, and the import takes a while
+
+    date = parsedate_to_datetime(value)
+    return date.replace(tzinfo=date.tzinfo or UTC)

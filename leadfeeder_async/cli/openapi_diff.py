@@ -15,7 +15,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.inspect import Field, StructType, Type, UnionType, type_info
 
-from leadfeeder_async._core.endpoint import AccountScope, Endpoint, PaginationStyle
+from leadfeeder_async._core.endpoint import Endpoint, PaginationStyle
 from leadfeeder_async.cli.openapi_document import string_keys
 from leadfeeder_async.models.schemas import SCHEMAS
 
@@ -115,7 +115,7 @@ def _compare_endpoint(
     sent = {
         *endpoint.params,
         *_PAGINATION_PARAMS.get(endpoint.pagination, ()),
-        *(() if endpoint.account is AccountScope.NONE else ("account_id",)),
+        *(("account_id",) if endpoint.names_account else ()),
     }
     for name, required in match.params.items():
         if required and name not in sent:

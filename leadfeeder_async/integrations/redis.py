@@ -17,6 +17,7 @@ import logging
 from collections.abc import Coroutine
 from datetime import UTC, date, datetime
 from math import inf
+from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
@@ -151,7 +152,9 @@ class RedisLimiter:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from types import TracebackType
 from typing import Literal, Self, TypeAlias
 from uuid import uuid4
 
@@ -177,7 +178,9 @@ class RedisCredits:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from leadfeeder_async._core.endpoint import ApiRequest
@@ -13,7 +13,7 @@ from leadfeeder_async.errors import APIStatusError, IncompleteListError
 from leadfeeder_async.models.envelope import MAX_URL_CHARS, Meta
 from leadfeeder_async.pagination.dedupe import NewRows, SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts
-from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
+from leadfeeder_async.pagination.page import Page, PageDecoder
 
 T = TypeVar("T")
 
@@ -90,12 +90,6 @@ _PARAMETER_OF_ALL_PAGES = re.compile(
     r"page\[size\]|per_page|limit|size|account_id|include|sort|start_date|end_date|custom_feed_id|(?:filter|fields).*"
 )
 """The parameters of a request that are equal for all pages of a list. Those without a value do not count."""
-
-
-def gap_page(detector: EndDetector, request: ApiRequest[bytes], total: int | None) -> Page[Any]:
-    """Return a page without rows that reports missing rows. Resuming does not read a list again that may charge."""
-    position = ResumePosition(ended=not detector.can_restart)
-    return Page((), Meta(), total, position=position, partial_errors=(missing_rows_error(detector, request),))
 
 
 def missing_rows_error(

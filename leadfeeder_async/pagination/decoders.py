@@ -8,9 +8,9 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from leadfeeder_async._core.codec import MAX_ITEM_ERRORS, DecodedPage
+from leadfeeder_async._core.codec import MAX_ITEM_ERRORS
 from leadfeeder_async._core.endpoint import Endpoint
 from leadfeeder_async._core.executor import MAX_INLINE_BYTES, RequestExecutor
 from leadfeeder_async._core.json_text import is_utf8
@@ -43,7 +43,7 @@ class ModelDecoder(msgspec.Struct, Generic[T], frozen=True):
 
     async def decode(self, body: bytes) -> Page[T]:
         """Return the page of a response body."""
-        return _page_of(await self.executor.decode_page(self.endpoint, body))
+        return Page(**asdict(await self.executor.decode_page(self.endpoint, body)))
 
     def row_ids(self, rows: Sequence[T]) -> list[str | None]:
         """Return the id of each model, or its identity if several may have the same id."""
@@ -60,7 +60,7 @@ class RawDecoder(msgspec.Struct, frozen=True):
 
     async def decode(self, body: bytes) -> Page[msgspec.Raw]:
         """Return the page of a response body. Rows that are not records in UTF-8 are reported as errors."""
-        page = _page_of(await self.executor.decode_page(self.endpoint, body))
+        page = Page(**asdict(await self.executor.decode_page(self.endpoint, body)))
         if len(body) > MAX_INLINE_BYTES:
             return await run_in_worker_thread(partial(self._clean_if_needed, page, body))
         return self._clean_if_needed(page, body)
@@ -91,17 +91,6 @@ class RawDecoder(msgspec.Struct, frozen=True):
 
 _BEGINS_WITH_ID = re.compile(rb'\{\s*"id"\s*:\s*[^n\s]').match
 """Returns a match if a row begins with its id, as the API sends it. It is a record, and need not be decoded."""
-
-
-def _page_of(decoded: DecodedPage[U]) -> Page[U]:
-    return Page(
-        decoded.items,
-        decoded.meta,
-        decode_errors=decoded.decode_errors,
-        undecodable=decoded.undecodable,
-        partial_errors=decoded.partial_errors,
-        further_errors=decoded.further_errors,
-    )
 
 
 def strip_line_breaks(row: bytes) -> bytes:

@@ -362,12 +362,7 @@ class NumberedPages(Generic[T]):
 
     async def _count_window(self, window: DateWindow) -> int | None:
         """Return the number of rows of a date range. Return None if it is not reported, and MAX_COUNT if rejected."""
-        request = self._request.with_dates(window.start, window.end)
-        one_row = request.with_params(_ONE_ROW)
-        try:
-            return (await self._executor.fetch_meta(one_row)).total_count
-        except OffsetExceededError:  # some servers reject any page of a search with too many rows
-            return MAX_COUNT
+        return await self._count_rows(self._request.with_dates(window.start, window.end), rejected=MAX_COUNT)
 
     async def _find_groups(self, progress: WindowProgress) -> list[CountryGroup]:
         """Return the groups of countries of a day, or an empty list if it cannot be split by country."""
@@ -396,12 +391,21 @@ class NumberedPages(Generic[T]):
         now = await self._count_rows(progress.request)  # visits may have arrived meanwhile
         return now is None or now < counted
 
-    async def _count_rows(self, request: ApiRequest[bytes], codes: tuple[str, ...] = ()) -> int | None:
+    async def _count_rows(
+        self, request: ApiRequest[bytes], codes: tuple[str, ...] = (), *, rejected: int | None = None
+    ) -> int | None:
+        """Return the number of rows of a request, or None if it is not reported.
+
+        Args:
+            request: The request.
+            codes: Count only the rows of these countries.
+            rejected: The number if the server rejects the count. Defaults to the row limit of a search.
+        """
         search = with_countries(request, codes) if codes else request
         try:
             return (await self._executor.fetch_meta(search.with_params(_ONE_ROW))).total_count
         except OffsetExceededError:  # some servers reject any page of a search with too many rows
-            return self._executor.max_search_rows
+            return self._executor.max_search_rows if rejected is None else rejected
 
     def _insert_groups(self, progress: WindowProgress, window: DateWindow, groups: list[CountryGroup]) -> None:
         """Put the groups of a day in front of the windows that follow."""

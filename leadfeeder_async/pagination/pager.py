@@ -8,10 +8,10 @@ from contextlib import aclosing
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeAlias, TypeVar, get_args
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from leadfeeder_async._argument_checks import (
     check_boolean,
@@ -23,7 +23,7 @@ from leadfeeder_async._argument_checks import (
     check_type,
     reject,
 )
-from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, PaginationStyle
+from leadfeeder_async._core.endpoint import ApiRequest, PaginationStyle
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import LeadfeederError, OffsetExceededError, check_argument
 from leadfeeder_async.models.columns import columns_of
@@ -490,7 +490,7 @@ class Pager(Generic[T]):
         return ", ".join([*(part for part in parts if part), f"account {account_id or 'of the key'}"])
 
     async def _account_id(self) -> str | None:
-        if self._request.endpoint.account is not AccountScope.REQUIRED:
+        if not self._request.endpoint.names_account:
             return None
         return self._request.account_id or await self._executor.resolve_account_id()
 
@@ -583,15 +583,6 @@ async def _detach_rows(pages: AsyncGenerator[Page[msgspec.Raw], None]) -> AsyncG
     """Yield pages whose rows no longer reference the body."""
     async with aclosing(pages):
         async for page in pages:
-            yield Page(
-                tuple(map(bytes, page.items)),
-                page.meta,
-                page.total,
-                page.window,
-                page.position,
-                page.decode_errors,
-                page.undecodable,
-                page.partial_errors,
-                page.further_errors,
-            )
+            fields: dict[str, Any] = {**asdict(page), "items": tuple(map(bytes, page.items))}
+            yield Page(**fields)
             del page

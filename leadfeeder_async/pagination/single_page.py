@@ -12,7 +12,7 @@ from leadfeeder_async._core.codec import page_meta
 from leadfeeder_async._core.endpoint import ApiRequest
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.envelope import Meta, Response
-from leadfeeder_async.pagination.completeness import filter_new, gap_page, missing_rows_error, next_page, page_facts
+from leadfeeder_async.pagination.completeness import filter_new, missing_rows_error, next_page, page_facts
 from leadfeeder_async.pagination.dedupe import SeenIds
 from leadfeeder_async.pagination.end_detection import EndDetector, PageFacts, Verdict
 from leadfeeder_async.pagination.page import Page, PageDecoder, ResumePosition
@@ -71,7 +71,9 @@ class SinglePageSource(msgspec.Struct, frozen=True):
             position = ResumePosition(ended=True) if detector.verdict is Verdict.COMPLETE else None
             yield replace(page, items=new.rows, total=page.meta.total_count, position=position)
             if detector.verdict is Verdict.INCOMPLETE:
-                yield gap_page(detector, self.request, page.meta.total_count)
+                error = missing_rows_error(detector, self.request)
+                position = ResumePosition(ended=not detector.can_restart)  # a list that may charge is not read again
+                yield Page((), Meta(), page.meta.total_count, position=position, partial_errors=(error,))
                 return
             if detector.verdict is Verdict.RESTART:
                 detector = detector.restarted()

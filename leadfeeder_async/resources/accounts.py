@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS
-from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Endpoint
+from leadfeeder_async._core.endpoint import ApiRequest, Endpoint
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.errors import NotFoundError
 from leadfeeder_async.models.accounts import Account, AccountSummary, User
@@ -17,7 +17,7 @@ from leadfeeder_async.pagination.single_page import fetch_whole_list
 from leadfeeder_async.resources.arguments import include_param
 
 GET_ACCOUNT = Endpoint("list_accounts", "GET", "/v1/accounts", Response[tuple[Account, ...]], params=("include",))
-GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[User], account=AccountScope.NONE)
+GET_CURRENT_USER = Endpoint("get_current_user", "GET", "/v1/users/me", Response[User], names_account=False)
 
 
 class Accounts:

@@ -8,7 +8,7 @@ import msgspec
 
 from leadfeeder_async._argument_checks import check_boolean, check_query, check_string, reject
 from leadfeeder_async._core.codec import encode_json
-from leadfeeder_async._core.endpoint import AccountScope, ApiRequest, Billing, Endpoint, RetrySafety
+from leadfeeder_async._core.endpoint import ApiRequest, Billing, Endpoint, RetrySafety
 from leadfeeder_async.errors import ConfigurationError
 from leadfeeder_async.resources.body_checks import check_json_value
 from leadfeeder_async.types import QueryValue
@@ -31,7 +31,7 @@ def build_custom_request(
     check_boolean("idempotent", idempotent)
     check_boolean("may_charge", may_charge)
     _check_returns(returns)
-    names_account = "account_id" in params
+    is_account_given = "account_id" in params
     endpoint = Endpoint(
         "request",
         method.upper(),
@@ -41,7 +41,7 @@ def build_custom_request(
         billing=Billing.PER_REQUEST if may_charge else Billing.FREE,
         is_price_published=False,
         is_billing_known=False,
-        account=AccountScope.NONE if names_account else AccountScope.REQUIRED,
+        names_account=not is_account_given,
     )
     body = None if json is None else _encode_argument(json)
     most = _most_items(params, body) if may_charge else 0
