@@ -182,6 +182,8 @@ class FirstConnectionGate:
     def __init__(self) -> None:
         self._has_started = False
         self._opened = anyio.Event()
+        self.is_open = False
+        """True once the first connection is established, or its request has ended. Each call reads it."""
 
     async def wait(self) -> None:
         """Return at once for the first caller, and for the others when it has connected or failed."""
@@ -189,14 +191,11 @@ class FirstConnectionGate:
             await self._opened.wait()
         self._has_started = True
 
-    @property
-    def is_open(self) -> bool:
-        """True once the first connection is established, or its request has ended."""
-        return self._opened.is_set()
-
     def open(self) -> None:
         """Let all callers pass from now on."""
-        self._opened.set()
+        if not self.is_open:
+            self.is_open = True
+            self._opened.set()
 
 
 class Throttle:
@@ -245,7 +244,8 @@ class Throttle:
 
     def release_slot(self) -> None:
         """Release a slot after its request. If it was the first one, the others may connect now, even if it failed."""
-        self.first_connection.open()
+        if not self.first_connection.is_open:
+            self.first_connection.open()
         self._release()
 
     def _release(self) -> None:
