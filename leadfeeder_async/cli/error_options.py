@@ -40,7 +40,6 @@ _ARGUMENTS: Mapping[str | None, str] = {
     "account_id": "--account-id",
     "by": "--by",
     "column": "--column",
-    "company_id": "--company-id",
     "csv_dialect": "--excel",
     "custom_feed_id": "--feed",
     "encoding": "--encoding",

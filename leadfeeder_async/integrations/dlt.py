@@ -300,7 +300,8 @@ def _is_oversized(value: Json, loadable: Column, name: str) -> bool:
     """Return True if a number is loaded as text because no destination can store it."""
     if not isinstance(loadable, str) or name in _TEXTS:
         return False
-    return not isinstance(value, str) or (name in _INTEGERS and _WHOLE_NUMBER.fullmatch(value) is not None)
+    is_integer = name in _INTEGERS and isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value) is not None
+    return is_integer or loadable != value
 
 
 def _loadable_raw(number: msgspec.Raw, name: str) -> Column:

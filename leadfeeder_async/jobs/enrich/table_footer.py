@@ -18,6 +18,7 @@ _AMOUNT = re.compile(
 )
 """A number, or the sign of an empty cell."""
 
+_PLAIN_NUMBER = re.compile(rf"{_NUMBER}|[-\u2013\u2014]")
 
 TOTALS = frozenset(
     {
@@ -84,9 +85,12 @@ def is_total_word(text: str) -> bool:
 
 
 def _is_total(cells: Sequence[str], place: int) -> bool:
-    """Return True if a row has a name, and consists of a word such as ``Total`` and at least one number."""
+    """Return True if a row has a name, and consists of a word such as ``Total`` and numbers or signs of empty cells."""
     filled = [text for cell in cells if (text := cell.strip())]
-    if not cells[place].strip() or any(len(text) > MAX_CHARACTERS for text in filled):
+    name = cells[place].strip()
+    if not name or any(len(text) > MAX_CHARACTERS for text in filled):
+        return False
+    if _AMOUNT.fullmatch(name) and not _PLAIN_NUMBER.fullmatch(name):  # 3M is a company
         return False
     texts = [text for text in filled if not (_AMOUNT.fullmatch(text) or is_placeholder(text))]
     found = _LABEL.fullmatch(texts[0]) if len(texts) == 1 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
 import msgspec
@@ -168,25 +168,26 @@ def counts_after_reading(counts: Mapping[str, int], window: DateWindow, rows: in
 def counts_that_show_changes(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counts that show whether the visits of a day have changed.
 
-    Some servers always count no rows, only the requested row, or no further than their row limit. A count of 0 or 1 is
-    therefore only used if another day has a higher one.
+    Some servers always count no rows, only the requested row, or no further than their row limit.
     """
-    exact = {day: visits for day, visits in counts.items() if visits != DEFAULT_MAX_SEARCH_ROWS}
-    return exact if max(exact.values(), default=0) > 1 else {}
+    return {day: visits for day, visits in counts.items() if visits > 1 and visits != DEFAULT_MAX_SEARCH_ROWS}
 
 
-def changed_ranges(state: SyncState, window: DateWindow, counts: Mapping[str, int]) -> list[SyncRange]:
-    """Return the date ranges of the days that have visits, whose number has changed since they were last read.
+def changed_ranges(
+    state: SyncState, window: DateWindow, counts: Mapping[str, int], empty_days: Container[date] = ()
+) -> list[SyncRange]:
+    """Return the date ranges of the days whose number of visits has changed since they were last read.
 
     Args:
         state: The days that are synced.
         window: The recent days.
         counts: The visits by day (ISO 8601), as the server counts them now. A day without a count is read.
+        empty_days: New days whose list is empty.
     """
     ranges = list[SyncRange]()
     for day in days_of(window):
-        visits = counts.get(day.isoformat())
-        if visits is not None and visits in {0, state.visit_counts.get(day.isoformat())}:
+        known = state.visit_counts.get(day.isoformat())
+        if day in empty_days or (known is not None and counts.get(day.isoformat()) == known):
             continue
         if ranges and ranges[-1].window.end == day - timedelta(1):
             ranges[-1] = SyncRange(DateWindow(ranges[-1].window.start, day))

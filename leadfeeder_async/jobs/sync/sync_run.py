@@ -296,18 +296,25 @@ class SyncRun:
             recent: The recent days.
             lookback_days: The days before the last synced one that are read again.
         """
+        last_day, empty_days = synced.last_day if synced else None, set[date]()
         window = recent.window
         if synced is not None:
             known = await self._database.transact(lambda transaction: transaction.count_visits(self._account, window))
             if known <= MAX_PAGE_SIZE:  # they cost no more requests than their counts
                 return [recent]
         counts = dict[str, int]()
-        for day in days_to_count(window, lookback_days, synced.last_day if synced else None):
-            visits = await self._visits(DateWindow(day, day)).count()
-            if visits is not None:
-                counts[day.isoformat()] = visits
+        for day in days_to_count(window, lookback_days, last_day):
+            visits = self._visits(DateWindow(day, day))
+            is_new = last_day is not None and day > last_day
+            count = await _count_by_first_page(visits) if is_new else await visits.count()
+            if count is not None:
+                counts[day.isoformat()] = count
+            if is_new and count == 0:
+                empty_days.add(day)
         self._visit_counts = counts
-        return changed_ranges(synced, window, counts_that_show_changes(counts)) if synced else [recent]
+        if synced is None:
+            return [recent]
+        return changed_ranges(synced, window, counts_that_show_changes(counts), empty_days)
 
     async def _read_range(self, days: SyncRange, synced: SyncState | None) -> SyncState | None:
         """Read a date range and merge it slice by slice. Return the days that are synced then."""
@@ -557,6 +564,18 @@ async def _open_spool(stack: ExitStack, path: Path, wait: float) -> VisitSpool:
             if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(RETRY_INTERVAL)
+
+
+async def _count_by_first_page(visits: Pager[WebVisit]) -> int | None:
+    """Return the number of visits, or None if it is not reported. It is 0 only if the list is empty.
+
+    Some servers count new visits later than they return them.
+    """
+    async with aclosing(visits.prefetch(0).pages()) as pages:
+        async for page in pages:
+            if page.items or page.problem_count or page.total:
+                return page.total or None
+    return 0
 
 
 def _without_empty_ids(page: Page[T]) -> Page[T]:

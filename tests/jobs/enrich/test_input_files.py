@@ -456,7 +456,7 @@ NOTE, TOTAL = "a note", "a total"
         ("Acme,acme.test,5|Sub-Total,,5|Sub  total,,5|Grand-Totals:,,5", {3: TOTAL, 4: TOTAL, 5: TOTAL}),
         ("Acme,acme.test,5|Total,,EUR 5|Total,-,5|Total,n/a,|Total (2 rows),,7", dict.fromkeys(range(3, 7), TOTAL)),
         ("Acme,acme.test,5|Total,,5 Mio|7,Total,12", {3: TOTAL, 4: TOTAL}),
-        ("Acme,acme.test,5|Total (France),,5|7,Acme,12|Total,-x,5|Sub,Total,5", {}),
+        ("Acme,acme.test,5|3M,Average,4|Total (France),,5|7,Acme,12|Total,-x,5|Sub,Total,5", {}),
         ("Acme,acme.test,5||Exported by a CRM,,|For internal use,,", {4: NOTE, 5: NOTE}),
         ("Acme,acme.test,5||,Exported by a CRM,||,,Page 1", {4: NOTE, 6: NOTE}),
         ("Acme,acme.test,5|Beta,,||Gamma,,", {}),  # companies without other cells

@@ -67,30 +67,15 @@ def test_days_that_return_other_rows_keep_no_count() -> None:
     assert counts_after_reading(counts, longer, 100) == {}
 
 
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ((0, 0, 5), (0, 0, 5)),
-        ((0, 1, 2), (0, 1, 2)),
-        ((0, 0, 0), ()),
-        ((1, 1, 1), ()),
-        ((0, 1, 1), ()),
-        ((10_000, 0, 1), ()),
-        ((10_000, 0, 7), (0, 7)),
-    ],
-)
-def test_counts_of_0_and_1_need_a_higher_one(counts: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Some servers always count 0 or 1, or no further than their row limit."""
-    assert tuple(counts_that_show_changes({str(day): count for day, count in enumerate(counts)}).values()) == expected
-
-
 def test_day_without_visits_is_not_read() -> None:
-    """A new day, or one of the lookback, is read if it has visits or no usable count."""
-    state = SyncState(date(2026, 1, 1), date(2026, 1, 3), date(2026, 1, 3), {"2026-01-01": 4, "2026-01-02": 5})
-    window = DateWindow(date(2026, 1, 1), date(2026, 1, 5))
-    counts = {"2026-01-01": 4, "2026-01-02": 0, "2026-01-03": 0, "2026-01-05": 1}
-    read = [days.window for days in changed_ranges(state, window, counts)]
-    assert read == [DateWindow(date(2026, 1, 4), date(2026, 1, 5))]
+    """A new day whose list is empty is not read. A count of 0 or 1 is no reason, as some servers always report it."""
+    state = SyncState(date(2026, 1, 1), date(2026, 1, 4), date(2026, 1, 4), {"2026-01-01": 4, "2026-01-02": 3})
+    window = DateWindow(date(2026, 1, 1), date(2026, 1, 6))
+    counts = counts_that_show_changes(
+        {"2026-01-01": 4, "2026-01-02": 3, "2026-01-03": 0, "2026-01-05": 1, "2026-01-06": 0}
+    )
+    read = [days.window for days in changed_ranges(state, window, counts, {date(2026, 1, 6)})]
+    assert read == [DateWindow(date(2026, 1, 3), date(2026, 1, 5))]
 
 
 class Server(dict[date, tuple[int, int]]):
