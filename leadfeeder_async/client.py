@@ -173,6 +173,12 @@ class AsyncLeadfeeder:
         finally:
             api_key = access_token = base_url = None  # a traceback with locals would show them
         _check_objects(session, limiter, trace_configs, ssl_context)
+        check_argument(
+            session is None or ssl_context is None,
+            "ssl_context= has no effect on a session of your own.",
+            "Pass it to the session: aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=...)).",
+            argument="ssl_context",
+        )
         check_function("on_attempt", on_attempt)
         if paths is not None:
             check_string_keys("paths", paths)
@@ -213,12 +219,15 @@ class AsyncLeadfeeder:
 
     async def __aenter__(self) -> Self:
         self._state.ensure_open()
+        self._state.open_contexts += 1
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        self._state.open_contexts -= 1
+        if self._state.open_contexts <= 0:  # a copy shares the connections of its client
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections, including those of all copies. A session that was passed in stays open.

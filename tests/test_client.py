@@ -8,12 +8,15 @@ import json
 import logging
 import os
 import pickle
+import ssl
 import subprocess
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from leadfeeder_async import (
@@ -200,6 +203,50 @@ async def test_options_of_copies() -> None:
             with pytest.raises(AttemptTimeoutError, match=timeout) as caught:
                 await client.users.me()
             assert caught.value.attempts == attempts
+
+
+async def test_copies_close_an_open_client_at_last(sandbox: Sandbox) -> None:
+    """A block of a copy does not close a client whose own block is open. Without one, it closes the client."""
+    async with client_for(sandbox) as lf:
+        async with lf.with_options(timeout=3) as patient, patient.with_options(retries=0):
+            await patient.users.me()
+        await lf.users.me()
+    with pytest.raises(ClientClosedError):
+        await lf.users.me()
+    async with client_for(sandbox).with_options(timeout=3) as patient:
+        await patient.users.me()
+    with pytest.raises(ClientClosedError):
+        await patient.users.me()
+
+
+async def test_hint_of_a_rejected_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint names the source of the key."""
+    (tmp_path / "key").write_text("wrong", encoding="utf-8")
+
+    async def hint(**options: Any) -> str:
+        async with AsyncLeadfeeder(base_url=sandbox.url, **options) as lf:
+            with pytest.raises(AuthenticationError) as caught:
+                await lf.users.me()
+        return caught.value.hint
+
+    assert "LEADFEEDER_API_KEY," in await hint(api_key="wrong")
+    assert "callable of api_key=" in await hint(api_key=lambda: "wrong")
+    assert "callable for access_token=" in await hint(access_token="wrong")
+    monkeypatch.setenv("LEADFEEDER_API_KEY_FILE", str(tmp_path / "key"))
+    assert "LEADFEEDER_API_KEY_FILE" in await hint()
+
+
+async def test_session_that_is_closed_or_has_own_certificates(sandbox: Sandbox) -> None:
+    """A closed session is named as such, and certificates of a client with a session are refused."""
+    async with aiohttp.ClientSession() as session:
+        lf = client_for(sandbox, session=session)
+        await lf.users.me()
+        with pytest.raises(ConfigurationError, match="ssl_context= has no effect"):
+            client_for(sandbox, session=session, ssl_context=ssl.create_default_context())
+    with pytest.raises(ConnectError, match="session that the client was given is closed") as caught:
+        await lf.with_options(retries=0).companies.get("1")
+    assert caught.value.sent == "no"
+    await lf.aclose()
 
 
 async def test_use_after_close(sandbox: Sandbox) -> None:

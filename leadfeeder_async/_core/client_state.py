@@ -109,6 +109,8 @@ class ClientState:
         self.account_failure: LookupFailure | None = None
         """The latest lookup of the account, if it failed."""
         self.record_locks = RecordLocks()
+        self.open_contexts = 0
+        """The number of open ``async with`` blocks of the client and its copies."""
         self.open_budgets = 0
         """The number of open ``lf.budget()`` blocks that limit credits."""
         self._has_warned_about_budget = False

@@ -46,7 +46,8 @@ RENEWAL_TIMEOUT = 60.0
 FAILURE_PAUSE = 1.0
 """Seconds for which a failure of the callable is raised again, so that waiting calls do not repeat it one by one."""
 
-TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
+_TOKEN_HINT = "Pass a new access token, or a callable for access_token= that returns one when it is needed."  # noqa: S105 - a sentence
+_CALLABLE_HINT = "Check the key that the callable of api_key= returns."
 
 _RENEWING: ContextVar[Credential | None] = ContextVar("leadfeeder_credential", default=None)
 """The credential that the current task renews. Its client cannot be used for that."""
@@ -92,6 +93,15 @@ class Credential:
     def is_renewable(self) -> bool:
         """True if a callable returns new credentials."""
         return self._source.provider is not None
+
+    @property
+    def hint(self) -> str | None:
+        """The hint of an error about the credential, or None for that of an API key from the environment."""
+        if self.kind == "access_token":
+            return _TOKEN_HINT
+        if self._source.provider is None:
+            return None
+        return "Check LEADFEEDER_API_KEY_FILE or the keyring." if self._source.may_block else _CALLABLE_HINT
 
     def headers(self) -> dict[str, str]:
         """Return the header that authenticates a request."""

@@ -18,7 +18,6 @@ from leadfeeder_async._core import codec, retry
 from leadfeeder_async._core.account_lookup import LIST_ACCOUNTS, only_account
 from leadfeeder_async._core.attempt import AttemptTrace, call_hook, log_attempt, logger
 from leadfeeder_async._core.client_state import ClientState, LookupFailure, OpenResources
-from leadfeeder_async._core.credential import TOKEN_HINT
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, ResponseShape
 from leadfeeder_async._core.error_mapping import error_from_response
 from leadfeeder_async._core.messages import HttpRequest, HttpResponse
@@ -363,8 +362,8 @@ class RequestExecutor:
             for stats in self._all_stats:
                 stats.rate_limited += 1
             call.resources.throttle.limiter.pause(retry.rate_limit_pause(error, trace.context.attempts))
-        if isinstance(error, AuthenticationError) and self._state.credential.kind == "access_token":
-            error = error.with_context(error.context, hint=TOKEN_HINT)
+        if isinstance(error, AuthenticationError) and (hint := self._state.credential.hint):
+            error = error.with_context(error.context, hint=hint)
         return self._state.quota.block_if_used_up(error, now)
 
     async def _replace_credential(self, call: CallContext, error: LeadfeederError) -> bool:

@@ -133,7 +133,15 @@ class Transport:
         except LeadfeederError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - all are mapped, and none may pass with its frames
-            failure = map_transport_error(error, trace, timeout, is_shortened=is_shortened)
+            is_closed = self._session.closed and not self._owns_session and trace.sent == "no"
+            if is_closed:
+                failure = ConnectError(
+                    "The aiohttp session that the client was given is closed.",
+                    replace(trace.context, sent=trace.sent_by_call, phase=trace.phase),
+                    hint="Keep it open until the client is closed.",
+                )
+            else:
+                failure = map_transport_error(error, trace, timeout, is_shortened=is_shortened)
         except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt and others must lose those frames too
             failure = error
         failure.__cause__ = failure.__context__ = None

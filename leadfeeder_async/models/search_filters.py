@@ -18,6 +18,9 @@ NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
 """A string that is not empty. An empty condition would match everything."""
 
+CountryCode: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")]
+"""Two capital letters (ISO 3166-1 alpha-2). A search for anything else would match nothing."""
+
 EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]
 """The employee ranges that a company search accepts. Dots separate thousands."""
 
@@ -40,7 +43,7 @@ class SearchLocation(Model, frozen=True, kw_only=True, omit_defaults=True, forbi
     street: Text | None = None
     postal_code: Text | None = None
     city: Text | None = None
-    country_code: Text | None = None
+    country_code: CountryCode | None = None
     """ISO 3166-1 alpha-2, such as ``DE``."""
     region_code: Text | None = None
     geo: GeoCircle | None = None
@@ -147,7 +150,7 @@ class WebVisitFilters(Model, frozen=True, kw_only=True, omit_defaults=True, forb
     """The filters of a visit search, in addition to its dates."""
 
     company_id: Text | None = None
-    location_country_codes: NonEmpty[Text] | None = None
+    location_country_codes: NonEmpty[CountryCode] | None = None
     """ISO 3166-1 alpha-2, such as ``DE``."""
     location_cities: NonEmpty[Text] | None = None
 

@@ -7,6 +7,7 @@ arguments of calls that create or change records are always checked here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from functools import cache
@@ -93,6 +94,8 @@ def _check(expected: inspect.Type, value: object, path: str) -> None:  # noqa: C
         case inspect.StrType(pattern=pattern):
             if not check_string(path, value).strip() and pattern is not None:
                 reject(path, value, "is empty.", "Leave it out.")
+            if pattern is not None and re.search(pattern, str(value)) is None:
+                reject(path, value, "is not a country code.", "Write two capital letters, such as DE.")
         case inspect.BoolType():
             check_boolean(path, value)
         case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
