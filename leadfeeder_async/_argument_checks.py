@@ -252,7 +252,8 @@ def check_account_id(name: str, value: object) -> str:
         problem = (
             "is not an account id: it is empty, or contains white space, a slash, or a character that is not ASCII."
         )
-        hint = _quoted_hint(value.strip()) if value.strip().isalnum() else None
+        stripped = value.strip()
+        hint = _quoted_hint(stripped) if stripped.isalnum() and stripped.isascii() else None
     else:
         problem, hint = "must be a string.", _quoted_hint(value)
     raise ConfigurationError(

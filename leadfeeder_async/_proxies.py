@@ -51,8 +51,8 @@ def proxy_from_environment(url: str) -> Proxy | None:
     first. NO_PROXY lists the hosts that need no proxy.
 
     Plain HTTP to this machine is only sent to a proxy on this machine. Any other proxy would receive the API key
-    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl,
-    because a proxy cannot read it.
+    unencrypted, over the network. HTTPS to this machine uses the proxy, as in curl, because the
+    request is encrypted.
 
     Args:
         url: The URL of the API, of a webhook or of a document.

@@ -132,7 +132,7 @@ async def test_unknown_account() -> None:
     """An empty response raises NotFoundError with its status and request ID."""
     empty = http(b'{"data":[],"meta":{"request_id":"r-1"}}')
     async with raw_server(empty) as server, client_of(server.url) as lf:
-        with pytest.raises(NotFoundError, match="no such account") as caught:
+        with pytest.raises(NotFoundError, match="no account for this id") as caught:
             await lf.accounts.get("310042")
     assert (caught.value.sent, caught.value.status, caught.value.request_id) == ("yes", 200, "r-1")
 

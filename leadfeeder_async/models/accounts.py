@@ -12,9 +12,10 @@ class AccountCredits(Model, frozen=True, kw_only=True, gc=False, repr_omit_defau
     """The credit balance of an account."""
 
     available: int | None = None
-    """The credits of the current period."""
+    """The credits of the current period, including used ones."""
     used: int | None = None
     remaining: int | None = None
+    """The credits that are left."""
     next_reset_on: date | None = None
     """The day on which the next period begins."""
 

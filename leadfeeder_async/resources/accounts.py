@@ -78,7 +78,8 @@ class Accounts:
             request_id = response.meta.request_id
             request_id = None if request_id is None else self._executor.redactor.text(request_id)
             facts = replace(GET_ACCOUNT.error_context(), status=200, sent="yes", request_id=request_id)
-            raise NotFoundError("The key has no such account.", facts)
+            hint = "Use an id of `lf.accounts.list()`."
+            raise NotFoundError("The server returned no account for this id.", facts, hint=hint)
         return Response(data=response.data[0], meta=response.meta)
 
 

@@ -19,6 +19,7 @@ from leadfeeder_async._argument_checks import (
     is_mapping,
     reject,
     show_value,
+    spelling_hint,
 )
 from leadfeeder_async._core.codec import encode_json
 from leadfeeder_async.errors import ConfigurationError, check_argument
@@ -58,8 +59,7 @@ def include_param(include: Iterable[str] | None, literal: object) -> tuple[str, 
     for index, name in enumerate(names):
         near = [] if name in known else get_close_matches(name, known, 1, 0.7)
         if near or not name.strip():
-            hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(known)}."
-            reject(f"include[{index}]", name, "is not a known relationship.", hint)
+            reject(f"include[{index}]", name, "is not a known relationship.", spelling_hint(name, known))
     return names or None
 
 

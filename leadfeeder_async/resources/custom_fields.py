@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async._argument_checks import check_id, check_list, check_string
+from leadfeeder_async._argument_checks import check_id, check_list, check_string, is_mapping, reject
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, PaginationStyle, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.custom_fields import CustomField
@@ -133,7 +133,7 @@ class CustomFields:
         """
         if description is not UNSET:
             check_string("description", description)
-        choices = options if options is UNSET else check_list("options", options)
+        choices = options if options is UNSET else _check_options(options)
         changes = checked(
             CustomFieldChanges, name=name, scope=scope, type=type, description=description, options=choices
         )
@@ -204,7 +204,7 @@ class CustomFields:
 
         """
         field_id = check_id("custom_field_id", custom_field_id)
-        choices = options if options is None or options is UNSET else check_list("options", options)
+        choices = options if options is None or options is UNSET else _check_options(options)
         changes = checked(CustomFieldChanges, name=name, description=description, options=choices)
         body = encode_record(CustomFieldRequest(data=CustomFieldData(id=field_id, attributes=changes)), extra)
         return await self._executor.execute(
@@ -237,3 +237,10 @@ class CustomFields:
         return await self._executor.execute(
             ApiRequest(DELETE_CUSTOM_FIELD, (check_id("custom_field_id", custom_field_id),), account_id=account_id)
         )
+
+
+def _check_options(options: object) -> tuple[object, ...]:
+    """Return the options of a field. Of a dict, only the keys would be sent."""
+    if is_mapping(options):
+        reject("options", options, "must be a list.")
+    return check_list("options", options)

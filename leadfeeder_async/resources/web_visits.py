@@ -196,7 +196,7 @@ class WebVisits:
 
         A poll counts the visits of the lookback with one request, or several for more than 8,000 visits. New visits
         need one more request for each started hundred, and sometimes one more. All visits of the lookback are read once
-        a day. They are also read if the count of the server rose by another number than that of the new visits.
+        a day. They are also read if the new pages contain fewer new visits than the count shows.
 
         API operation: ``search_web_visits``, scope ``web_visits:read``.
 

@@ -101,7 +101,9 @@ class SandboxState:
     """Company ids that batch requests are rejected for, and the status of the error."""
 
     def charge(self, account: SandboxAccount, record_ids: Iterable[str]) -> int:
-        """Charge one credit for each locked record and return the total. Charge nothing if credits are missing.
+        """Charge one credit for each locked record and return the total.
+
+        If too few credits are left, nothing is charged, and a 402 error is raised.
 
         Companies that have visited are never locked.
         """

@@ -292,7 +292,7 @@ class World:
         return self._was_generated(company_id) and company_id not in self._removed_companies
 
     def find_company(self, company_id: str) -> str | None:
-        """Return the current id of a company, or None if no company has or had the id.
+        """Return the current id of a company, or None if the id is unknown or the company was removed.
 
         Args:
             company_id: A current id, or the old id of a merged company.

@@ -213,7 +213,7 @@ async def test_slack_alert(live: Sandbox, monkeypatch: pytest.MonkeyPatch) -> No
         live.records.list_members[target, "company", company_id] = None
     async with handler_server(receive) as url, client_for(live) as lf:
         monkeypatch.setenv("SLACK_WEBHOOK", url)
-        async with running(recipe("alert").alert(lf, "key accounts", 1)):
+        async with running(recipe("alert").alert(lf, target, 1)):
             await until(lambda: live.ledger.count("search_web_visits"))
             await asyncio.sleep(0.3)
             new = list(live.world.add_visits(20))
