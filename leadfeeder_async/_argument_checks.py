@@ -32,7 +32,7 @@ def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
     return isinstance(value, Mapping)
 
 
-def is_list(value: object) -> TypeGuard[Collection[object]]:
+def is_collection(value: object) -> TypeGuard[Collection[object]]:
     """Return True for a list, a tuple, a set, or another collection that can be read again, but not for text."""
     return isinstance(value, Sequence | AbstractSet) and not isinstance(value, str | bytes)
 
@@ -155,20 +155,18 @@ def check_methods(name: str, value: object, noun: str, *methods: str) -> None:
         reject(name, value, f"must be {noun}.")
 
 
-def check_string_keys(name: str, value: object) -> Mapping[object, object]:
-    """Return a mapping, or raise ConfigurationError unless all of its keys are strings."""
+def check_dict(name: str, value: object) -> dict[str, object]:
+    """Return a dict, or raise ConfigurationError if it is another type or has keys that are not strings."""
     if not is_mapping(value):
-        reject(name, value, "must be a mapping.")
-    for key in value:
-        check_string(f"{name} key", key)
-    return value
+        reject(name, value, "must be a dict.")
+    return {check_string(f"{name} key", key): item for key, item in value.items()}
 
 
 def check_query(name: str, params: object) -> None:
     """Raise ConfigurationError unless each query parameter can be sent."""
-    for key, value in check_string_keys(name, params).items():
+    for key, value in check_dict(name, params).items():
         argument, problem = f"{name}[{key!r}]", "must be a string, an integer or a tuple."
-        if is_list(value):
+        if is_collection(value):
             if not isinstance(value, tuple):
                 reject(argument, value, problem, "Pass a tuple of strings.")
             check_strings(argument, value)

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from leadfeeder_async._argument_checks import (
     check_account_id,
+    check_dict,
     check_function,
     check_list,
     check_methods,
-    check_string_keys,
     check_type,
     reject,
 )
@@ -181,7 +181,7 @@ class AsyncLeadfeeder:
         )
         check_function("on_attempt", on_attempt)
         if paths is not None:
-            check_string_keys("paths", paths)
+            check_dict("paths", paths)
         trust = read_switch("trust_env", trust_env) or (session is not None and session.trust_env)
         settings = Settings(
             credential=credential,

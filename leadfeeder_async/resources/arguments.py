@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 
 from leadfeeder_async._argument_checks import (
+    check_dict,
     check_ids,
     check_integer,
     check_strings,
-    is_list,
+    is_collection,
     is_mapping,
     reject,
     show_value,
@@ -34,7 +35,6 @@ from leadfeeder_async.models.request_bodies import (
 )
 from leadfeeder_async.resources.body_checks import (
     check_arguments,
-    check_dict,
     check_json_value,
     nested_struct,
     struct_fields,
@@ -116,7 +116,7 @@ def _to_plain(value: object) -> object:
     """Return a mapping as a dict and a sequence or set as a list, for msgspec."""
     if is_mapping(value):
         return dict(value)
-    if is_list(value):
+    if is_collection(value):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not supported")
 

@@ -20,12 +20,12 @@ from msgspec import UNSET, inspect
 from leadfeeder_async._argument_checks import (
     argument_of,
     check_boolean,
+    check_dict,
     check_list,
     check_string,
-    is_list,
+    is_collection,
     is_mapping,
     reject,
-    show_value,
     spelling_hint,
 )
 from leadfeeder_async.errors import ConfigurationError
@@ -37,16 +37,6 @@ def check_arguments(kind: type[msgspec.Struct], arguments: Mapping[str, object])
     for name, value in arguments.items():
         if value is not UNSET:
             _check(fields[name].type, value, name)
-
-
-def check_dict(name: str, value: object) -> dict[str, object]:
-    """Return a dict, or raise ConfigurationError if it is another type or has keys that are not strings."""
-    if not is_mapping(value):
-        reject(name, value, "must be a dict.")
-    for key in value:
-        if not isinstance(key, str):
-            reject(name, value, f"has the key {show_value(key)}.", "Its keys must be strings.")
-    return {str(key): item for key, item in value.items()}
 
 
 @cache
@@ -108,7 +98,7 @@ def _check(expected: inspect.Type, value: object, path: str) -> None:  # noqa: C
                 reject(path, value, "is not a known value.", spelling_hint(str(value), choices))
         case inspect.VarTupleType(item_type=item_type, min_length=least, max_length=most):
             items = check_list(path, value)
-            if not is_list(value):
+            if not is_collection(value):
                 reject(path, value, "must be a list.", f"Write {path}=list(...).")
             if least and not items:
                 reject(path, value, "is empty.", "Leave it out, or add an item.")

@@ -38,9 +38,6 @@ class Named(Protocol):
         ...
 
 
-N = TypeVar("N", bound=Named)
-
-
 async def find_or_create(
     name: str,
     record_type: type[R],
@@ -64,7 +61,7 @@ async def find_or_create(
     async with lock as held:
         if held.is_fresh and isinstance(held.record, record_type):  # the list may not show it yet
             return held.record
-        found = find_by_name(name, await records.collect(), _kind(record_type))
+        found = _find_by_name(name, await records.collect(), _kind(record_type))
         if found is None:
             if held.lost is not None:
                 raise held.lost.with_context(held.lost.context)  # a copy, without the frames of the other call
@@ -105,7 +102,7 @@ async def _create(
         listed = await records.collect()
     except LeadfeederError:  # that the record may exist is more important
         raise failure from failure.__cause__
-    found = find_by_name(name, listed, kind)
+    found = _find_by_name(name, listed, kind)
     if found is None:
         raise failure
     return found
@@ -127,15 +124,15 @@ _LOOK_IT_UP = "Call get_or_create again later. It finds the record once the serv
 
 def has_name(record: Named, name: str) -> bool:
     """Return True if a record has a name, ignoring case, additional spaces and the Unicode form."""
-    return comparable(record.name or "") == comparable(name)
+    return comparable_name(record.name or "") == comparable_name(name)
 
 
-def comparable(name: str) -> str:
+def comparable_name(name: str) -> str:
     """Return a name in lower case, with single spaces and in one Unicode form."""
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
 
 
-def find_by_name(name: str, records: Iterable[N], kind: str) -> N | None:
+def _find_by_name(name: str, records: Iterable[R], kind: str) -> R | None:
     """Return the only record with a name, or None if there is none.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET, UnsetType
 
-from leadfeeder_async._argument_checks import check_boolean, check_id
+from leadfeeder_async._argument_checks import check_boolean, check_dict, check_id
 from leadfeeder_async._core.endpoint import ApiRequest, Endpoint, RetrySafety
 from leadfeeder_async._core.executor import RequestExecutor
 from leadfeeder_async.models.custom_feeds import CustomFeed, CustomFeedFolder
@@ -16,7 +16,7 @@ from leadfeeder_async.models.request_bodies import CustomFeedChanges, CustomFeed
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.single_page import fetch_whole_list
 from leadfeeder_async.resources.arguments import checked, encode_record, include_param
-from leadfeeder_async.resources.body_checks import check_dict, check_json_value
+from leadfeeder_async.resources.body_checks import check_json_value
 
 _FEED = "/v1/web-visits/custom-feeds/{custom_feed_id}"
 
@@ -217,16 +217,15 @@ class CustomFeeds:
             None.
 
         """
+        feed_id = check_id("custom_feed_id", custom_feed_id)
         data = CustomFeedData(
-            id=check_id("custom_feed_id", custom_feed_id),
+            id=feed_id,
             attributes=checked(CustomFeedChanges, name=name, filters=filters),
             relationships=relationships if relationships is UNSET else _relationships(relationships),
         )
         body = encode_record(CustomFeedRequest(data=data), extra)
         return await self._executor.execute(
-            ApiRequest(
-                UPDATE_CUSTOM_FEED, (check_id("custom_feed_id", custom_feed_id),), body=body, account_id=account_id
-            )
+            ApiRequest(UPDATE_CUSTOM_FEED, (feed_id,), body=body, account_id=account_id)
         )
 
     async def delete(self, custom_feed_id: str, *, account_id: str | None = None) -> Response[None]:

@@ -13,7 +13,7 @@ from leadfeeder_async.models.tags_and_lists import List, ListItem
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import check_scope, checked, encode_record
-from leadfeeder_async.resources.creation import comparable, find_or_create
+from leadfeeder_async.resources.creation import comparable_name, find_or_create
 
 RETRIEVE_LISTS = Endpoint(
     "retrieve_lists",
@@ -144,7 +144,7 @@ class Lists:
             List,
             self.list(scope=scope, account_id=account_id),
             lambda stats: Lists(executor.with_stats(stats)).create(name=name, scope=scope, account_id=account_id),
-            executor.hold_record_lock(CREATE_LIST, account_id, scope, comparable(name)),
+            executor.hold_record_lock(CREATE_LIST, account_id, scope, comparable_name(name)),
         )
 
     async def get(self, list_id: str, *, account_id: str | None = None) -> Response[List]:

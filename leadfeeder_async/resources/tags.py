@@ -15,7 +15,7 @@ from leadfeeder_async.models.tags_and_lists import Tag
 from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import checked, encode_record
-from leadfeeder_async.resources.creation import comparable, find_or_create
+from leadfeeder_async.resources.creation import comparable_name, find_or_create
 
 RETRIEVE_TAGS = Endpoint(
     "retrieve_tags", "GET", "/v1/tags", Response[tuple[Tag, ...]], pagination=PaginationStyle.PAGE_NUMBER
@@ -141,7 +141,7 @@ class Tags:
             Tag,
             self.list(account_id=account_id),
             lambda stats: Tags(executor.with_stats(stats)).create(name=name, color=color, account_id=account_id),
-            executor.hold_record_lock(CREATE_TAG, account_id, comparable(name)),
+            executor.hold_record_lock(CREATE_TAG, account_id, comparable_name(name)),
         )
 
     async def get(self, tag_id: str, *, account_id: str | None = None) -> Response[Tag]:

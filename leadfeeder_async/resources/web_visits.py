@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from leadfeeder_async._argument_checks import (
+    check_dict,
     check_id,
     reject,
 )
@@ -29,7 +30,7 @@ from leadfeeder_async.pagination.pager import Pager
 from leadfeeder_async.pagination.problems import ProblemLog
 from leadfeeder_async.pagination.source import MAX_PAGE_SIZE
 from leadfeeder_async.resources.arguments import add_extra, encode_validated, include_param
-from leadfeeder_async.resources.body_checks import check_arguments, check_dict
+from leadfeeder_async.resources.body_checks import check_arguments
 from leadfeeder_async.types import VisitOrder
 
 if TYPE_CHECKING:
@@ -234,13 +235,14 @@ class WebVisits:
         from leadfeeder_async.jobs.watch.state_store import make_journal
         from leadfeeder_async.jobs.watch.watch_arguments import make_watcher  # only needed by watches
 
+        feed = None
         if custom_feed_id is not None:
-            check_id("custom_feed_id", custom_feed_id)
-        feed = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params={"custom_feed_id": custom_feed_id}, account_id=account_id)
+            params = {"custom_feed_id": check_id("custom_feed_id", custom_feed_id)}
+            feed = ApiRequest(RETRIEVE_VISITOR_COMPANIES, params=params, account_id=account_id)
         watcher = make_watcher(
             self._executor,
             search_request(company_id, filters, include, None, account_id),
-            feed if custom_feed_id is not None else None,
+            feed,
             make_journal(state),
             every=every,
             since=since,

@@ -181,11 +181,6 @@ def visit_location(seed: int, company_number: int, visit_number: int) -> int:
     return ((bits >> 24) + int(is_second)) % len(LOCATIONS)
 
 
-def company_location(seed: int, number: int) -> int:
-    """Return the index of the location of a company's IP addresses."""
-    return visit_location(seed, number, 0)
-
-
 def location_attributes(index: int) -> Json:
     """Return the attributes of the location at ``index`` in ``LOCATIONS``."""
     city, region, country, country_code, postal_code = LOCATIONS[index]

@@ -20,7 +20,6 @@ from leadfeeder_async.sandbox.sample_data import (
     LOCATIONS,
     Json,
     company_attributes,
-    company_location,
     contact_attributes,
     first_visitor,
     format_visit_id,
@@ -355,7 +354,7 @@ class World:
         Args:
             company_id: The company to read.
         """
-        return company_location(self.seed, _company_number(company_id))
+        return visit_location(self.seed, _company_number(company_id), 0)
 
     def company_ips(self, company_id: str) -> list[str]:
         """Return the IP addresses of a company.

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import msgspec
 
+from leadfeeder_async.sandbox.operations.stored_records import with_name
 from leadfeeder_async.sandbox.pages import numbered_page
 from leadfeeder_async.sandbox.query import Operation, OperationResult, Query, Route
 from leadfeeder_async.sandbox.sample_data import Json, hash_mix
@@ -89,11 +90,6 @@ def list_campaigns(query: Query) -> OperationResult:
     return numbered_page(query, CAMPAIGNS, lambda campaign: campaign)
 
 
-def get_campaign(query: Query) -> OperationResult:
-    """Return a campaign."""
-    return OperationResult(_require_record(query, CAMPAIGNS))
-
-
 class StatsDates(msgspec.Struct, frozen=True):
     """The days to report campaign statistics for, both included."""
 
@@ -132,8 +128,7 @@ def _get_operation(records: tuple[Json, ...], name: str) -> Operation:
     def get(query: Query) -> OperationResult:
         return OperationResult(_require_record(query, records))
 
-    get.__name__ = name
-    return get
+    return with_name(get, name)
 
 
 ROUTES = (
@@ -142,7 +137,7 @@ ROUTES = (
     Route("GET", "/v1/buyer-personas", list_buyer_personas),
     Route("GET", "/v1/buyer-personas/{id}", _get_operation(PERSONAS, "get_buyer_persona")),
     Route("GET", "/v1/campaigns", list_campaigns, ("include",), _CAMPAIGN_RELATIONS, pagination="number"),
-    Route("GET", "/v1/campaigns/{id}", get_campaign, ("include",), _CAMPAIGN_RELATIONS),
+    Route("GET", "/v1/campaigns/{id}", _get_operation(CAMPAIGNS, "get_campaign"), ("include",), _CAMPAIGN_RELATIONS),
     Route(
         "GET",
         "/v1/campaigns/{id}/stats",
