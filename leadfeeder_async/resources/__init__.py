@@ -22,5 +22,5 @@ def check_operations(names: Iterable[str]) -> None:
     known = {row.operation for row in all_endpoints()}
     for name in names:
         if name not in known:
-            hint = spelling_hint(name, known, "docs/api-coverage.md lists the operations.")
+            hint = spelling_hint(name, known, "The page 'API coverage' of the documentation lists the operations.")
             raise ConfigurationError(f"Unknown operation {name!r}.", hint=hint)

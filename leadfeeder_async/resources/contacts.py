@@ -146,7 +146,8 @@ class Contacts:
             too.
 
         Pagination:
-            Batches of 100 ids. Up to 16 batches are prefetched. Contacts are returned in the order of ``ids``.
+            Batches of 100 ids. Up to 16 batches are prefetched. With a credit budget, requests are smaller, and they
+            are sent one at a time until a response has charged something. Contacts have the order of ``ids``.
             Missing ids are requested once more at the end, 100 in a request, because they may have been merged into
             contacts that were requested too.
 

@@ -73,4 +73,4 @@ class Ledger:
         if operation not in self.operations:
             similar = get_close_matches(operation, self.operations, 1)
             hint = f" Did you mean {similar[0]!r}?" if similar else " Use a name from `ledger.operations`."
-            raise ValueError(f"The contract has no operation {operation!r}.{hint}")
+            raise ValueError(f"There is no operation {operation!r}.{hint}")
