@@ -264,4 +264,6 @@ def check_account_id(name: str, value: object) -> str:
 def _quoted_hint(value: object) -> str | None:
     """Return how to write a number, or a string, as a string."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**18
+    if is_number and isinstance(value, float) and value.is_integer():  # a data frame with an empty id has such others
+        return f'Write "{value:.0f}", and read the ids as text.'
     return f'Write "{value}".' if is_number or isinstance(value, str) else None

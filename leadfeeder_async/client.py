@@ -219,14 +219,16 @@ class AsyncLeadfeeder:
 
     async def __aenter__(self) -> Self:
         self._state.ensure_open()
-        self._state.open_contexts += 1
+        if self._state.owner is None:
+            self._state.owner = self
+        self._state.open_contexts += self._state.owner is self
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._state.open_contexts -= 1
-        if self._state.open_contexts <= 0:  # a copy shares the connections of its client
+        self._state.open_contexts -= self._state.owner is self
+        if self._state.owner is self and not self._state.open_contexts:  # a copy shares the connections of its client
             await self.aclose()
 
     async def aclose(self) -> None:

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import traceback
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,11 @@ async def test_copies_close_an_open_client_at_last(sandbox: Sandbox) -> None:
         await patient.users.me()
     with pytest.raises(ClientClosedError):
         await patient.users.me()
+    async with AsyncExitStack() as stack:
+        async with client_for(sandbox) as lf, lf:
+            patient = await stack.enter_async_context(lf.with_options(timeout=3))
+        with pytest.raises(ClientClosedError):  # although the block of the copy is still open
+            await patient.users.me()
 
 
 async def test_hint_of_a_rejected_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

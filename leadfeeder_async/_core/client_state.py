@@ -109,8 +109,10 @@ class ClientState:
         self.account_failure: LookupFailure | None = None
         """The latest lookup of the account, if it failed."""
         self.record_locks = RecordLocks()
+        self.owner: object = None
+        """The client or the copy whose ``async with`` block was entered first. The end of its blocks closes it."""
         self.open_contexts = 0
-        """The number of open ``async with`` blocks of the client and its copies."""
+        """The number of open blocks of the owner."""
         self.open_budgets = 0
         """The number of open ``lf.budget()`` blocks that limit credits."""
         self._has_warned_about_budget = False

@@ -38,7 +38,7 @@ MaxCredits = Annotated[
 ]
 Terms = Annotated[list[str] | None, REPEATABLE, Parameter(help="A search term. Can be repeated.")]
 Countries = Annotated[
-    list[str] | None, REPEATABLE, Parameter(help="A country code of two letters, such as DE. Can be repeated.")
+    list[str] | None, REPEATABLE, Parameter(help="A country code, such as DE. For several, repeat the option.")
 ]
 IcpIds = Annotated[
     list[str] | None, REPEATABLE, Parameter(help="The id of an ideal customer profile. Can be repeated.")
@@ -120,7 +120,9 @@ def country_code(text: str) -> str:
     """Return a country code in capital letters, or raise ConfigurationError for anything else."""
     is_code = re.fullmatch(r"[A-Za-z]{2}", text.strip())
     check_argument(is_code, f"--country {text!r} is not a country code.", "Write a code of two letters, such as DE.")
-    return text.strip().upper()
+    code = text.strip().upper()
+    check_argument(code != "UK", f"--country {text!r} is not a country code.", "Write GB.")
+    return code
 
 
 def country_codes(texts: Iterable[str] | None) -> list[str]:

@@ -18,7 +18,7 @@ NonEmpty: TypeAlias = Annotated[tuple[T, ...], msgspec.Meta(min_length=1)]
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
 """A string that is not empty. An empty condition would match everything."""
 
-CountryCode: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")]
+CountryCode: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}\Z")]
 """Two capital letters (ISO 3166-1 alpha-2). A search for anything else would match nothing."""
 
 EmployeeRange: TypeAlias = Literal["1-10", "11-100", "101-500", "501-1.000", "1.001-5.000", "5.001-10.000", "10.000+"]

@@ -376,7 +376,7 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
     match info:
         case msgspec.inspect.UnionType(types=types):
             return st.one_of([value_of(member) for member in types])
-        case msgspec.inspect.StrType(pattern="^[A-Z]{2}$"):
+        case msgspec.inspect.StrType(pattern=r"^[A-Z]{2}\Z"):
             return st.sampled_from(["DE", "AT", "FI"])
         case msgspec.inspect.LiteralType(values=values):
             return st.sampled_from(values)

@@ -104,6 +104,19 @@ EMPTY: list[tuple[str, Call]] = [
 ]
 
 
+@pytest.mark.parametrize("code", ["de", "DE\n", "Germany", " DE"])
+async def test_country_codes_have_two_capital_letters(code: str) -> None:
+    """A search for any other text would match nothing."""
+    async with AsyncLeadfeeder("k", account_id="1") as lf:
+        for call in (
+            lambda: lf.web_visits.search(**DAYS, filters={"location_country_codes": [code]}),
+            lambda: lf.web_visits.search(**DAYS, filters=WebVisitFilters(location_country_codes=(code,))),
+            lambda: lf.companies.search(locations=[{"country_code": code}]),
+        ):
+            with pytest.raises(ConfigurationError, match=r"is not a country code\. Write two capital letters"):
+                call()
+
+
 @pytest.mark.parametrize(("argument", "call"), EMPTY)
 async def test_empty_condition_is_rejected(argument: str, call: Call) -> None:
     """A condition that is empty would match everything, so it raises."""
