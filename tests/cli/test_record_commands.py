@@ -55,7 +55,7 @@ async def test_country_codes(quarter: Sandbox) -> None:
         found = [(await leadfeeder(quarter, *command, "--country", code))[1] for code in ("DE", "de")]
         assert found[0] == found[1] != ""
         requests = len(quarter.ledger.requests)
-        for name in ("Germany", "D", "DE,AT"):
+        for name in ("Germany", "D", "DE,AT", "uk"):
             code, _, stderr = await leadfeeder(quarter, *command, "--country", name)
             assert (code, f"'{name}' is not a country code" in stderr) == (2, True)
         assert len(quarter.ledger.requests) == requests

@@ -105,6 +105,10 @@ async def test_lost_response_of_a_deletion(quarter: Sandbox) -> None:
     quarter.fail_next(502, operation="delete_tag", after_work=True)
     code, _, stderr = await leadfeeder(quarter, "tags", "delete", "Hot", "--yes")
     assert (code, stderr.startswith("Deleted the tag 'Hot'")) == (0, True)
+    quarter.records.custom_feeds.add({"name": "Pricing", "filters": {}})
+    quarter.fail_next(502, operation="delete_custom_feed", after_work=True)
+    code, _, stderr = await leadfeeder(quarter, "feeds", "delete", "Pricing", "--yes")
+    assert (code, stderr.startswith("Deleted the feed 'Pricing'")) == (0, True)
 
 
 @pytest.mark.parametrize("words", [("create", " "), ("rename", "Hot", ""), ("delete", ""), ("add", "", "159000001")])

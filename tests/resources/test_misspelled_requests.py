@@ -248,3 +248,12 @@ async def test_lists_in_one_response_are_pagers(lf: AsyncLeadfeeder) -> None:
     assert len(icps) > 1
     assert [icp.id for icp in await lf.icps.list(limit=1).collect()] == icps[:1]
     assert [persona.name async for persona in lf.buyer_personas.list()] == ["Head of Sales", "Head of IT"]
+
+
+async def test_id_of_a_data_frame() -> None:
+    """The hint for a number with a fraction of zero is the id, and not the number as text."""
+    async with AsyncLeadfeeder("k", account_id="1") as lf:
+        with pytest.raises(
+            ConfigurationError, match=r'must be a string\. Write "159000100", and read the ids as text\.'
+        ):
+            await lf.companies.get(159000100.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
